@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+# Leasehold.  One file, no recursion, everything built lies under build/<flavour>/.
+#
+#   make            the agent (build/release/leasehold)
+#   make demo       the main job in network namespaces, for real (root)
+#   make test       everything (root); make check: the part that needs no root, under 20 s
+#   make bench      failover times, memory and API load (root)
+#   V=1 shows the commands, FLAVOUR=release|asan|debug picks the build, CC=clang the compiler.
+
+.DEFAULT_GOAL := all
+FLAVOUR ?= release
+O := build/$(FLAVOUR)$(if $(filter-out cc gcc,$(CC)),-$(notdir $(CC)))
+VERSION := $(shell cat VERSION 2>/dev/null)
+GITREV := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+PYTHON := /usr/bin/python3
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-6s %s\n' '$(1)' '$(2)')
+
+# --- flags ------------------------------------------------------------------------------------------
+PKGS := libmnl libnftnl libnl-3.0 libnl-route-3.0 libcurl jansson yaml-0.1 libmicrohttpd
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
+WARN := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wswitch-enum -Wstrict-prototypes \
+	-Wmissing-prototypes -Wold-style-definition -Wcast-qual -Wcast-align -Wwrite-strings -Wundef -Wvla \
+	-Wformat=2 -Wnull-dereference -Wimplicit-fallthrough
+ifneq ($(findstring clang,$(CC)),)
+WARN += -Wmissing-variable-declarations -Wcomma
+else
+WARN += -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wjump-misses-init
+endif
+WERROR_FLAG := $(if $(or $(CI),$(WERROR)),-Werror)
+CPPFLAGS += -I. -D_GNU_SOURCE $(PKG_CFLAGS)
+BASE_CFLAGS := -std=gnu11 -g -fno-common -pthread $(WARN) $(WERROR_FLAG)
+CFLAGS.release := -O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
+LDFLAGS.release := -pie -Wl,-z,relro,-z,now
+CFLAGS.debug := -O0
+CFLAGS.asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+LDFLAGS.asan := -fsanitize=address,undefined
+ALL_CFLAGS = $(BASE_CFLAGS) $(CFLAGS.$(FLAVOUR)) $(CFLAGS)
+ALL_LDFLAGS = -pthread $(LDFLAGS.$(FLAVOUR)) $(LDFLAGS)
+
+# --- sources: a folder is a module ------------------------------------------------------------------
+MODULES := base election core kube netlink
+DIR.base := agent/base
+DIR.election := election
+DIR.core := agent/core
+DIR.kube := agent/kube
+DIR.netlink := netlink
+LIBS.base := -lyaml
+LIBS.election :=
+LIBS.core :=
+LIBS.kube := -lcurl -ljansson
+LIBS.netlink := -lmnl -lnftnl -lnl-route-3 -lnl-3
+NEEDS.core := election
+
+srcs = $(wildcard $(DIR.$(1))/*.c)
+objs = $(patsubst %.c,$(O)/%.o,$(call srcs,$(1)))
+$(foreach m,$(MODULES),$(eval $(O)/lib$(m).a: $(call objs,$(m))))
+SHELL_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard agent/*.c))
+ARCHIVES := $(patsubst %,$(O)/lib%.a,kube netlink core election base)
+# The unit tests of module M are tests/unit/M/test_*.c; they link M and what M may use, nothing else.
+TEST_BINS := $(patsubst tests/unit/%.c,$(O)/unit/%,$(wildcard tests/unit/*/test_*.c))
+SIM_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/sim/*.c))
+
+.PHONY: all
+all: $(O)/leasehold
+
+$(O)/leasehold: $(SHELL_OBJS) $(ARCHIVES)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(SHELL_OBJS) $(ARCHIVES) $(foreach m,$(MODULES),$(LIBS.$(m))) -lmicrohttpd
+
+$(O)/lib%.a:
+	$(call say,AR,$@)
+	$(Q)mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $^
+
+$(O)/agent/version.o: CPPFLAGS += -DLEASEHOLD_VERSION='"$(VERSION)"' -DLEASEHOLD_REVISION='"$(GITREV)"'
+
+$(O)/%.o: %.c Makefile
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# tests/unit/<module>/test_x.c -> build/<flavour>/unit/<module>/test_x
+module_of = $(word 1,$(subst /, ,$(patsubst $(O)/unit/%,%,$(1))))
+test_archives = $(foreach m,$(call module_of,$(1)) $(NEEDS.$(call module_of,$(1))) base,$(O)/lib$(m).a)
+define unit_rule
+$(1): $(O)/tests/unit/$(patsubst $(O)/unit/%,%,$(1)).o $(call test_archives,$(1))
+	$$(call say,LD,$$@)
+	$$(Q)mkdir -p $$(@D) && $$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $(LIBS.$(call module_of,$(1))) $(LIBS.base) -lcmocka
+endef
+$(foreach t,$(TEST_BINS),$(eval $(call unit_rule,$(t))))
+
+$(O)/sim: $(SIM_OBJS) $(O)/libelection.a $(O)/libbase.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+$(O)/agent/manifest.o: agent/manifest/daemonset.yaml agent/manifest/static-pod.yaml
+
+# --- tests ------------------------------------------------------------------------------------------
+.PHONY: unit-programs unit
+unit-programs: $(TEST_BINS)
+unit: unit-programs
+	$(Q)set -e; for t in $(TEST_BINS); do echo "== $$t"; $$t; done
+
+SETUP := tests/setup.sh tests/packages.txt
+LAB := tests/netns/packages.txt
+
+# Unit, golden, short simulation, layers: no root, under 20 seconds once built.
+.PHONY: check
+check:
+	$(Q)$(SETUP) && $(PYTHON) tests/run.py check
+
+# Everything, on a real kernel and a real API server (root).
+.PHONY: test
+test:
+	$(Q)$(SETUP) $(LAB) tests/kube/packages.txt
+	$(Q)tests/kube/build.sh >/dev/null
+	$(Q)$(PYTHON) tests/run.py test
+
+.PHONY: test-sim
+test-sim: $(O)/sim
+	$(Q)$(O)/sim --seeds 100000
+
+.PHONY: check-layers
+check-layers: $(O)/libelection.a $(O)/libcore.a
+	$(Q)$(PYTHON) tests/layers/check_layers.py --cc $(CC) --build $(O) $(LAYERS_FLAGS)
+
+# make demo: the in-memory API server; CLUSTER=real: three real nodes and helm install.
+.PHONY: demo bench
+demo bench:
+	$(Q)$(SETUP) $(LAB) $(if $(filter real,$(CLUSTER))$(filter bench,$@),tests/kube/packages.txt)
+	$(Q)$(MAKE) --no-print-directory -j2 all
+	$(Q)$(PYTHON) tests/$@/$@.py $(if $(CLUSTER),--cluster $(CLUSTER))
+
+.PHONY: clean
+clean:
+	$(Q)rm -rf build
+
+.SECONDARY:
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

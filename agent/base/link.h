@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* link.h: the node's interfaces and addresses as plain data: netlink/ observes them, the shell decides. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/base/ip.h"
+
+#define LINK_NAME_MAX 16 /* IFNAMSIZ */
+#define LINK_MAC_LEN 6
+
+struct link {
+	int index;
+	char name[LINK_NAME_MAX];
+	uint8_t mac[LINK_MAC_LEN]; /* zero when the link has no Ethernet address */
+	bool ethernet;		   /* ARPHRD_ETHER */
+	bool up;		   /* IFF_UP */
+	bool carrier;		   /* IFF_LOWER_UP */
+	bool loopback;
+};
+
+struct link_addr {
+	int index;
+	struct ip ip;
+	uint8_t prefix_len;
+	bool ours; /* carries the mark of a VIP of ours (IFA_PROTO) */
+};
+
+/* A snapshot; owned by the watcher that gave it, valid until its next dispatch. */
+struct link_state {
+	const struct link *links; /* sorted by index */
+	size_t n_links;
+	const struct link_addr *addrs; /* sorted by index, ip */
+	size_t n_addrs;
+	int default_v4, default_v6; /* interface of the default route with the lowest metric; 0 = none */
+	bool default_v6_from_ra;    /* some v6 default route came from a router advertisement */
+};

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* log.c: renders one log line and writes it at once. */
+#include "agent/base/log.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/base/buf.h"
+
+#define LOG_LINE_MAX 4096
+
+static enum log_level log_level_now = LOG_INFO;
+static enum log_format log_format_now = LOG_FORMAT_TEXT;
+
+void log_setup(enum log_level level, enum log_format format)
+{
+	log_level_now = level;
+	log_format_now = format;
+}
+
+bool log_enabled(enum log_level level)
+{
+	return level <= log_level_now;
+}
+
+static void put_time(struct buf *b)
+{
+	struct timespec ts = { 0 };
+	struct tm tm;
+
+	IGNORE(clock_gettime(CLOCK_REALTIME, &ts)); /* cannot fail for this clock */
+	if (!gmtime_r(&ts.tv_sec, &tm))
+		memset(&tm, 0, sizeof(tm));
+	buf_printf(b, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+		   tm.tm_hour, tm.tm_min, tm.tm_sec, ts.tv_nsec / 1000000);
+}
+
+static void put_text_value(struct buf *b, const char *s)
+{
+	if (*s && s[strcspn(s, " \"\\=\n\t")] == '\0')
+		buf_puts(b, s);
+	else
+		buf_json_string(b, s);
+}
+
+static void put_field(struct buf *b, const struct log_field *f)
+{
+	char ip[IP_TEXT_MAX];
+	const char *s = f->kind == LOG_FIELD_IP ? ip_format(&f->ip, ip) : f->str ? f->str : "";
+
+	if (log_format_now == LOG_FORMAT_JSON) {
+		buf_puts(b, ",");
+		buf_json_string(b, f->key);
+		buf_puts(b, ":");
+	} else {
+		buf_printf(b, " %s=", f->key);
+	}
+	if (f->kind == LOG_FIELD_INT)
+		buf_printf(b, "%" PRId64, f->num);
+	else if (log_format_now == LOG_FORMAT_JSON)
+		buf_json_string(b, s);
+	else
+		put_text_value(b, s);
+}
+
+void log_write(enum log_level level, const char *event, const char *msg, const struct log_field *fields)
+{
+	static const char *const lower[] = { "error", "warn", "info", "debug" };
+	static const char *const upper[] = { "ERROR", "WARN ", "INFO ", "DEBUG" };
+	bool json = log_format_now == LOG_FORMAT_JSON;
+	struct buf b = BUF_INIT(LOG_LINE_MAX);
+
+	if (json)
+		buf_puts(&b, "{\"ts\":\"");
+	put_time(&b);
+	if (json) {
+		buf_printf(&b, "\",\"level\":\"%s\",\"event\":\"%s\",\"msg\":", lower[level], event);
+		buf_json_string(&b, msg);
+	} else {
+		buf_printf(&b, " %s %s: %s", upper[level], event, msg);
+	}
+	for (; fields && fields->key; fields++)
+		put_field(&b, fields);
+	buf_puts(&b, json ? "}\n" : "\n");
+	if (buf_failed(&b) == 0)
+		IGNORE(write(STDERR_FILENO, b.data, b.len)); /* there is no other place to complain to */
+	buf_fini(&b);
+}
+
+bool log_limit(struct log_limit *l, int64_t now_ns, int64_t every_ms, uint32_t *ret_left_out)
+{
+	if (now_ns < l->next_ns) {
+		l->left_out++;
+		return false;
+	}
+	*ret_left_out = l->left_out;
+	l->left_out = 0;
+	l->next_ns = now_ns + every_ms * 1000000;
+	return true;
+}
