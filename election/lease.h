@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lease.h: the record in a Lease object, as the election sees it.
+ *
+ * Source of the fields: coordination.k8s.io/v1 Lease.  agent/kube/lease_json.[ch] translates to and from JSON
+ * through the same struct's plain members (it may not include this header: it has its own struct kube_lease
+ * and the shell copies).  Wall-clock times (acquireTime, renewTime) are written for people and other tools;
+ * they are never read back, so they do not appear here. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LEASE_HOLDER_MAX 320 /* node name (253) + boot id + random, NUL included */
+#define LEASE_VERSION_MAX 64 /* metadata.resourceVersion, opaque, NUL included */
+#define LEASE_MS_MIN 400
+#define LEASE_MS_MAX (24 * 60 * 60 * 1000)
+
+struct lease_record {
+	char holder[LEASE_HOLDER_MAX]; /* spec.holderIdentity; "" = nobody */
+	int64_t duration_ms;	       /* see lease_duration_ms(); > 0 */
+	uint32_t transitions;	       /* spec.leaseTransitions */
+};
+
+/* The duration that governs: annotation leasehold.io/duration-ms when its ceiling in whole seconds equals
+ * spec.leaseDurationSeconds, else the larger of the two (absent or nonsense counts as 0).  Result is at least
+ * 1 ms and at most LEASE_MS_MAX. */
+int64_t lease_duration_ms(int64_t seconds, int64_t annotation_ms);
+
+/* Whole seconds for spec.leaseDurationSeconds: the ceiling. */
+int64_t lease_seconds(int64_t duration_ms);
+
+bool lease_record_eq(const struct lease_record *a, const struct lease_record *b);
+
+/* True when both identities name the same node ("node_boot_random": the text before the last two '_'). */
+bool lease_same_node(const char *holder_a, const char *holder_b);
+
+/* True when version 'a' is certainly older than 'b': both are decimal numbers and a < b.  Kubernetes promises
+ * that the versions of one resource compare as integers (KEP-5504; etcd's revision ever since); for versions
+ * of any other form the answer is always false, so nothing is ever taken for old that may be news. */
+bool lease_version_older(const char *a, const char *b);

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mutant.c: planted bugs, to show that the judge sees what it is there to see.  Each is a mistake that somebody has
+ * made in an election like this one, put round elect_step(): 'before' changes the event, 'after' changes the state
+ * and the actions. */
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+static bool is_other(const struct node *n)
+{
+	const struct elect *e = &n->elect;
+
+	return e->state == ELECT_FOLLOWING && e->known && !e->absent && *e->seen.holder &&
+	       strcmp(e->seen.holder, e->cfg.identity) != 0 && !lease_same_node(e->seen.holder, e->cfg.identity);
+}
+
+/* The claim is due at 'due' instead. */
+static void claim_at(struct node *n, mono_t due, const struct elect_event *ev, struct elect_actions *acts)
+{
+	n->elect.next_write = due;
+	n->elect.proven = true;
+	if (n->elect.fit && n->elect.fresh && !n->elect.refused)
+		acts->wake_at = mono_before(ev->now, due) ? due : mono_add_ms(ev->now, 1);
+}
+
+static struct elect_action *find(struct elect_actions *acts, enum elect_action_kind kind)
+{
+	for (unsigned int i = 0; i < acts->n; i++)
+		if (acts->v[i].kind == kind)
+			return &acts->v[i];
+	return NULL;
+}
+
+static void drop(struct elect_actions *acts, const struct elect_action *a)
+{
+	unsigned int i = (unsigned int)(a - acts->v);
+
+	memmove(&acts->v[i], &acts->v[i + 1], (acts->n - i - 1) * sizeof(acts->v[0]));
+	acts->n--;
+}
+
+static void hold_until(struct node *n, struct elect_actions *acts, enum elect_action_kind kind, mono_t deadline)
+{
+	struct elect_action *a = &acts->v[acts->n++];
+
+	memset(a, 0, sizeof(*a));
+	a->kind = kind;
+	a->why = "mutant";
+	a->deadline = n->elect.deadline = deadline;
+}
+
+static void remote_clock(struct world *w, struct node *n, const struct elect_event *ev, struct elect_actions *acts)
+{
+	int64_t age_ns = w->now_ns + n->wall_offset_ns - n->stamp_ns;
+
+	if (ev->kind != ELECT_EV_SEEN || !is_other(n))
+		return;
+	n->elect.seen_at.ns = ev->now.ns - age_ns;
+	claim_at(n, mono_add_ms(n->elect.seen_at, n->elect.seen.duration_ms), ev, acts);
+}
+
+static void no_deadline(struct world *w, struct node *n, const struct elect_event *ev, struct elect_actions *acts)
+{
+	(void)w;
+	(void)ev;
+	for (unsigned int i = 0; i < acts->n; i++)
+		if (acts->v[i].kind == ELECT_DO_LEAD || acts->v[i].kind == ELECT_DO_HOLD)
+			acts->v[i].deadline = n->elect.deadline = MONO_NEVER;
+}
+
+static void no_version(struct world *w, struct node *n, const struct elect_event *ev, struct elect_actions *acts)
+{
+	struct elect_action *a = find(acts, ELECT_DO_UPDATE);
+
+	(void)w;
+	(void)n;
+	(void)ev;
+	if (a)
+		memcpy(a->version, "*", 2);
+}
+
+static void from_reply(struct world *w, struct node *n, struct elect_event *ev)
+{
+	(void)w;
+	if (ev->kind == ELECT_EV_WRITE_OK && n->elect.write_pending && ev->write_id == n->elect.write_id)
+		n->elect.write_sent = ev->now;
+}
+
+static void through_gap(struct world *w, struct node *n, const struct elect_event *ev, struct elect_actions *acts)
+{
+	(void)w;
+	if (ev->kind != ELECT_EV_VIEW || !ev->fresh || !is_other(n))
+		return;
+	n->elect.seen_at = n->before.seen_at;
+	claim_at(n, mono_add_ms(n->elect.seen_at, n->elect.seen.duration_ms), ev, acts);
+}
+
+static void blind_adoption(struct world *w, struct node *n, const struct elect_event *ev, struct elect_actions *acts)
+{
+	struct elect *e = &n->elect;
+
+	(void)w;
+	if (ev->kind != ELECT_EV_SEEN || n->before.state != ELECT_FOLLOWING || e->state != ELECT_CLAIMING || e->wrote)
+		return;
+	e->state = ELECT_LEADING;
+	hold_until(n, acts, ELECT_DO_LEAD,
+		   mono_add_ms(ev->now, e->seen.duration_ms - elect_margin_ms(e->seen.duration_ms)));
+}
+
+static void short_adoption(struct world *w, struct node *n, const struct elect_event *ev, struct elect_actions *acts)
+{
+	struct elect_action *a = find(acts, ELECT_DO_UPDATE);
+
+	(void)w;
+	(void)ev;
+	if (a && n->elect.state == ELECT_CLAIMING)
+		a->record.duration_ms = n->elect.write_record.duration_ms = n->elect.cfg.duration_ms;
+}
+
+static void late_shortening(struct world *w, struct node *n, const struct elect_event *ev, struct elect_actions *acts)
+{
+	struct elect_action *a = find(acts, ELECT_DO_HOLD);
+
+	(void)w;
+	(void)ev;
+	if (!a || n->before.state != ELECT_LEADING || !mono_before(a->deadline, n->before.deadline))
+		return;
+	n->elect.deadline = n->before.deadline;
+	drop(acts, a);
+}
+
+static void early_release(struct world *w, struct node *n, const struct elect_event *ev, struct elect_actions *acts)
+{
+	struct elect_action *a = find(acts, ELECT_DO_FOLLOW);
+
+	(void)w;
+	(void)ev;
+	if (a && n->elect.state == ELECT_RELEASING)
+		drop(acts, a);
+}
+
+static void late_reply(struct world *w, struct node *n, struct elect_event *ev)
+{
+	(void)w;
+	if (ev->kind == ELECT_EV_WRITE_OK && n->elect.write_pending && ev->write_id + 1 == n->elect.write_id)
+		ev->write_id++;
+}
+
+static void trust_view(struct world *w, struct node *n, const struct elect_event *ev, struct elect_actions *acts)
+{
+	struct elect *e = &n->elect;
+
+	(void)w;
+	if (ev->kind == ELECT_EV_SEEN && e->state == ELECT_LEADING && n->before.state == ELECT_LEADING &&
+	    strcmp(e->seen.holder, e->cfg.identity) == 0)
+		hold_until(n, acts, ELECT_DO_HOLD,
+			   mono_add_ms(ev->now, e->seen.duration_ms - elect_margin_ms(e->seen.duration_ms)));
+}
+
+static void hasty_create(struct world *w, struct node *n, const struct elect_event *ev, struct elect_actions *acts)
+{
+	(void)w;
+	if (ev->kind == ELECT_EV_ABSENT && n->elect.state == ELECT_FOLLOWING)
+		claim_at(n, ev->now, ev, acts);
+}
+
+static void own_duration(struct world *w, struct node *n, const struct elect_event *ev, struct elect_actions *acts)
+{
+	(void)w;
+	if (ev->kind == ELECT_EV_SEEN && is_other(n))
+		claim_at(n, mono_add_ms(n->elect.seen_at, n->elect.cfg.duration_ms), ev, acts);
+}
+
+static void no_margin(struct world *w, struct node *n, const struct elect_event *ev, struct elect_actions *acts)
+{
+	struct elect *e = &n->elect;
+
+	(void)w;
+	(void)ev;
+	for (unsigned int i = 0; i < acts->n; i++)
+		if (acts->v[i].kind == ELECT_DO_LEAD || acts->v[i].kind == ELECT_DO_HOLD)
+			acts->v[i].deadline = e->deadline = mono_add_ms(
+				acts->v[i].deadline, elect_margin_ms(e->write_record.duration_ms));
+}
+
+static void hammer(struct world *w, struct node *n, const struct elect_event *ev, struct elect_actions *acts)
+{
+	(void)w;
+	if (ev->kind != ELECT_EV_WRITE_FAILED || !n->before.write_pending || n->elect.write_pending)
+		return;
+	n->elect.next_write = mono_add_ms(ev->now, 1);
+	acts->wake_at = mono_min(acts->wake_at, n->elect.next_write);
+}
+
+static void deaf(struct world *w, struct node *n, const struct elect_event *ev, struct elect_actions *acts)
+{
+	(void)w;
+	(void)ev;
+	if (is_other(n) && !n->elect.refused)
+		n->elect.next_write = n->elect.next_probe = acts->wake_at = MONO_NEVER;
+}
+
+const struct mutant mutants[] = {
+	{ "clocks-5-percent", "clock rates differ by 5 % either way", 50000, NULL, NULL },
+	{ "remote-clock", "expiry from the time that the holder wrote", 0, NULL, remote_clock },
+	{ "no-deadline", "no step-down at the deadline", 0, NULL, no_deadline },
+	{ "no-version", "PUT without resourceVersion", 0, NULL, no_version },
+	{ "from-reply", "deadline counted from the reply", 0, from_reply, NULL },
+	{ "no-margin", "deadline without its margin", 0, NULL, no_margin },
+	{ "through-gap", "expiry runs on through a gap in the view", 0, NULL, through_gap },
+	{ "blind-adoption", "leads by its node's old record before a write", 0, NULL, blind_adoption },
+	{ "short-adoption", "adopts with a shorter duration at once", 0, NULL, short_adoption },
+	{ "late-shortening", "shortens the record before its own deadline", 0, NULL, late_shortening },
+	{ "early-release", "releases before it withdraws", 0, NULL, early_release },
+	{ "late-reply", "takes an old reply for that of the last write", 0, late_reply, NULL },
+	{ "trust-view", "what is seen moves the deadline", 0, NULL, trust_view },
+	{ "hasty-create", "creates at once when a held Lease is deleted", 0, NULL, hasty_create },
+	{ "own-duration", "expiry by the own duration, not the record's", 0, NULL, own_duration },
+	{ "hammer", "tries again at once after a failure", 0, NULL, hammer },
+	{ "deaf", "never claims what another held", 0, NULL, deaf },
+};
+
+const unsigned int n_mutants = sizeof(mutants) / sizeof(mutants[0]);
+
+const struct mutant *mutant_find(const char *name)
+{
+	for (unsigned int i = 0; i < n_mutants; i++)
+		if (strcmp(mutants[i].name, name) == 0)
+			return &mutants[i];
+	return NULL;
+}
