@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nat_layout.c: the table's shape as data.  nat_frame writes it, nat_rule writes its rules, nat_elem its
+ * elements, nat_if compares it with the kernel's. */
+#include "netlink/nat_layout.h"
+
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+
+#include "agent/base/text.h"
+
+/* nft's numbers for data types (its enum datatypes, kept stable because they stand in the kernel). */
+#define TYPE_INTEGER 4u
+#define TYPE_IPV4 7u
+#define TYPE_IPV6 8u
+#define TYPE_PROTO 12u
+#define TYPE_PORT 13u
+#define CONCAT(a, b) ((a) << 6 | (b))
+
+/* Members of a concatenation are padded to 4 bytes. */
+#define SET(n, k, f, t, l) { .name = (n), .kind = (k), .family = (f), .key_type = (t), .key_len = (l) }
+#define MAP(n, k, f, t, l, dt, dl) \
+	{ .name = (n), .kind = (k), .family = (f), .key_type = (t), .key_len = (l), .data_type = (dt), .data_len = (dl) }
+#define SERVICE(addr) CONCAT(CONCAT(addr, TYPE_PROTO), TYPE_PORT)
+
+const struct nat_set_shape nat_sets[NAT_SET_N] = {
+	[NAT_SET_VIPS4] = SET("vips4", NAT_SET_KIND_VIPS, IP_V4, TYPE_IPV4, 4),
+	[NAT_SET_VIPS6] = SET("vips6", NAT_SET_KIND_VIPS, IP_V6, TYPE_IPV6, 16),
+	[NAT_SET_DISPATCH4] = MAP("dispatch4", NAT_SET_KIND_DISPATCH, IP_V4, SERVICE(TYPE_IPV4), 12,
+				  NFT_DATA_VERDICT, 0),
+	[NAT_SET_DISPATCH6] = MAP("dispatch6", NAT_SET_KIND_DISPATCH, IP_V6, SERVICE(TYPE_IPV6), 24,
+				  NFT_DATA_VERDICT, 0),
+	[NAT_SET_SLOTS4] = MAP("slots4", NAT_SET_KIND_SLOTS, IP_V4, CONCAT(SERVICE(TYPE_IPV4), TYPE_INTEGER), 16,
+			       CONCAT(TYPE_IPV4, TYPE_PORT), 8),
+	[NAT_SET_SLOTS6] = MAP("slots6", NAT_SET_KIND_SLOTS, IP_V6, CONCAT(SERVICE(TYPE_IPV6), TYPE_INTEGER), 28,
+			       CONCAT(TYPE_IPV6, TYPE_PORT), 20),
+};
+
+#define BALANCE(n, b, c) { .name = (n), .kind = NAT_CHAIN_BALANCE, .balance = (b), .n_slots = (c) }
+#define BASE(n, h, p) { .name = (n), .kind = NAT_CHAIN_BASE, .hook = (h), .priority = (p) }
+
+const struct nat_chain_shape nat_chains[NAT_CHAIN_N] = {
+	BALANCE("hash-13", BALANCE_HASH, 13),
+	BALANCE("hash-61", BALANCE_HASH, 61),
+	BALANCE("hash-251", BALANCE_HASH, 251),
+	BALANCE("hash-1021", BALANCE_HASH, 1021),
+	BALANCE("hash-5003", BALANCE_HASH, 5003),
+	BALANCE("random-13", BALANCE_RANDOM, 13),
+	BALANCE("random-61", BALANCE_RANDOM, 61),
+	BALANCE("random-251", BALANCE_RANDOM, 251),
+	BALANCE("random-1021", BALANCE_RANDOM, 1021),
+	BALANCE("random-5003", BALANCE_RANDOM, 5003),
+	{ .name = "services", .kind = NAT_CHAIN_SERVICES },
+	BASE("nat-prerouting", NF_INET_PRE_ROUTING, NAT_PRIORITY_DNAT),
+	BASE("nat-output", NF_INET_LOCAL_OUT, NAT_PRIORITY_DNAT),
+	BASE("nat-postrouting", NF_INET_POST_ROUTING, NAT_PRIORITY_SNAT),
+};
+
+const struct nat_chain_shape *nat_chain_of(enum balance balance, uint16_t n_slots)
+{
+	for (size_t i = 0; i < NAT_CHAIN_N; i++)
+		if (nat_chains[i].kind == NAT_CHAIN_BALANCE && nat_chains[i].balance == balance &&
+		    nat_chains[i].n_slots == n_slots)
+			return &nat_chains[i];
+	return NULL;
+}
+
+const struct nat_chain_shape *nat_chain_named(const char *name)
+{
+	for (size_t i = 0; i < NAT_CHAIN_N; i++)
+		if (text_eq(nat_chains[i].name, name))
+			return &nat_chains[i];
+	return NULL;
+}
+
+const struct nat_set_shape *nat_set_named(const char *name)
+{
+	for (size_t i = 0; i < NAT_SET_N; i++)
+		if (text_eq(nat_sets[i].name, name))
+			return &nat_sets[i];
+	return NULL;
+}
+
+const struct nat_set_shape *nat_set_of(enum nat_set_kind kind, enum ip_family family)
+{
+	size_t base = kind == NAT_SET_KIND_VIPS ? NAT_SET_VIPS4 :
+		      kind == NAT_SET_KIND_DISPATCH ? NAT_SET_DISPATCH4 : NAT_SET_SLOTS4;
+
+	return &nat_sets[base + (family == IP_V6)];
+}
+
+unsigned int nat_chain_rules(const struct nat_chain_shape *c)
+{
+	/* One a family; only the chains that jump to the services have a single rule for both. */
+	return c->kind == NAT_CHAIN_BASE && c->hook != NF_INET_POST_ROUTING ? 1 : 2;
+}

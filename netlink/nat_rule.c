@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nat_rule.c: the rules, expression by expression, in the forms that nft 1.0.6 itself would write, so that it
+ * can print them.  Keys of concatenations are loaded into neighbouring registers: register 1 stands for the
+ * first 16 bytes, NFT_REG32_xx for 4 bytes each. */
+#include "netlink/nat_rule.h"
+
+#include <stdio.h> /* first: libnftnl/expr.h needs it and does not say so */
+
+#include <libnftnl/expr.h>
+#include <libnftnl/rule.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_nat.h>
+#include <linux/netfilter/nf_tables.h>
+#include <stdbool.h>
+
+#include "netlink/nat_udata.h"
+
+/* What differs between the families. */
+struct family {
+	uint8_t nfproto;
+	uint32_t len, saddr, daddr;  /* bytes of an address, offsets in the header */
+	uint32_t proto, dport, slot; /* registers behind the destination address in register 1 */
+	uint32_t hash_saddr, hash_sport;
+	uint32_t ct_destination;
+	const char *vips, *dispatch, *slots;
+};
+
+static const struct family families[] = {
+	{ NFPROTO_IPV4, 4, 12, 16, NFT_REG32_01, NFT_REG32_02, NFT_REG32_03, NFT_REG_3, NFT_REG32_09, NFT_CT_DST_IP,
+	  "vips4", "dispatch4", "slots4" },
+	{ NFPROTO_IPV6, 16, 8, 24, NFT_REG_2, NFT_REG32_05, NFT_REG32_06, NFT_REG32_11, NFT_REG32_15, NFT_CT_DST_IP6,
+	  "vips6", "dispatch6", "slots6" },
+};
+
+struct builder {
+	struct nftnl_rule *rule;
+	bool failed;
+};
+
+struct value {
+	uint16_t attr;
+	uint32_t v;
+};
+
+/* Appends an expression with these numbers; NULL when memory lacks. */
+static struct nftnl_expr *append(struct builder *b, const char *name, const struct value *values, size_t n)
+{
+	struct nftnl_expr *e = nftnl_expr_alloc(name);
+
+	if (!e) {
+		b->failed = true;
+		return NULL;
+	}
+	for (size_t i = 0; i < n; i++)
+		nftnl_expr_set_u32(e, values[i].attr, values[i].v);
+	nftnl_rule_add_expr(b->rule, e);
+	return e;
+}
+
+#define APPEND(b, name, ...)                                                    \
+	append((b), (name), (const struct value[]){ __VA_ARGS__ },              \
+	       sizeof((const struct value[]){ __VA_ARGS__ }) / sizeof(struct value))
+
+static void set_text(struct builder *b, struct nftnl_expr *e, uint16_t attr, const char *text)
+{
+	if (!e || nftnl_expr_set_str(e, attr, text) < 0)
+		b->failed = true;
+}
+
+static void set_bytes(struct builder *b, struct nftnl_expr *e, uint16_t attr, const void *data, uint32_t len)
+{
+	if (!e || nftnl_expr_set(e, attr, data, len) < 0)
+		b->failed = true;
+}
+
+static void put_payload(struct builder *b, uint32_t base, uint32_t offset, uint32_t len, uint32_t reg)
+{
+	APPEND(b, "payload", { NFTNL_EXPR_PAYLOAD_BASE, base }, { NFTNL_EXPR_PAYLOAD_OFFSET, offset },
+	       { NFTNL_EXPR_PAYLOAD_LEN, len }, { NFTNL_EXPR_PAYLOAD_DREG, reg });
+}
+
+static void put_lookup(struct builder *b, const char *set, bool map, uint32_t dreg)
+{
+	struct nftnl_expr *e = APPEND(b, "lookup", { NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1 });
+
+	set_text(b, e, NFTNL_EXPR_LOOKUP_SET, set);
+	if (e && map)
+		nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, dreg);
+}
+
+static void put_family_match(struct builder *b, const struct family *f)
+{
+	struct nftnl_expr *e;
+
+	APPEND(b, "meta", { NFTNL_EXPR_META_KEY, NFT_META_NFPROTO }, { NFTNL_EXPR_META_DREG, NFT_REG_1 });
+	e = APPEND(b, "cmp", { NFTNL_EXPR_CMP_SREG, NFT_REG_1 }, { NFTNL_EXPR_CMP_OP, NFT_CMP_EQ });
+	set_bytes(b, e, NFTNL_EXPR_CMP_DATA, &f->nfproto, sizeof(f->nfproto));
+}
+
+/* daddr . l4proto . dport into register 1 and those behind it. */
+static void put_service_key(struct builder *b, const struct family *f)
+{
+	put_payload(b, NFT_PAYLOAD_NETWORK_HEADER, f->daddr, f->len, NFT_REG_1);
+	APPEND(b, "meta", { NFTNL_EXPR_META_KEY, NFT_META_L4PROTO }, { NFTNL_EXPR_META_DREG, f->proto });
+	put_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, f->dport);
+}
+
+/* The kernel pads what it loads to whole registers with zeros, so the 4 bytes of the port are determined. */
+static void put_hash(struct builder *b, const struct family *f, uint16_t n_slots)
+{
+	put_payload(b, NFT_PAYLOAD_NETWORK_HEADER, f->saddr, f->len, f->hash_saddr);
+	put_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, f->hash_sport);
+	APPEND(b, "hash", { NFTNL_EXPR_HASH_SREG, f->hash_saddr }, { NFTNL_EXPR_HASH_DREG, f->slot },
+	       { NFTNL_EXPR_HASH_LEN, f->len + 4 }, { NFTNL_EXPR_HASH_MODULUS, n_slots },
+	       { NFTNL_EXPR_HASH_SEED, NAT_HASH_SEED }, { NFTNL_EXPR_HASH_TYPE, NFT_HASH_JENKINS });
+}
+
+static void put_balance(struct builder *b, const struct nat_chain_shape *c, const struct family *f)
+{
+	put_family_match(b, f);
+	put_service_key(b, f);
+	if (c->balance == BALANCE_HASH)
+		put_hash(b, f, c->n_slots);
+	else
+		APPEND(b, "numgen", { NFTNL_EXPR_NG_DREG, f->slot }, { NFTNL_EXPR_NG_MODULUS, c->n_slots },
+		       { NFTNL_EXPR_NG_TYPE, NFT_NG_RANDOM }, { NFTNL_EXPR_NG_OFFSET, 0 });
+	put_lookup(b, f->slots, true, NFT_REG_1);
+	/* The value is addr . port, so the port's register is the one that held the protocol. */
+	APPEND(b, "nat", { NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT }, { NFTNL_EXPR_NAT_FAMILY, f->nfproto },
+	       { NFTNL_EXPR_NAT_REG_ADDR_MIN, NFT_REG_1 }, { NFTNL_EXPR_NAT_REG_PROTO_MIN, f->proto },
+	       { NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED });
+}
+
+static void put_dispatch(struct builder *b, const struct family *f)
+{
+	put_family_match(b, f);
+	put_service_key(b, f);
+	put_lookup(b, f->dispatch, true, NFT_REG_VERDICT);
+}
+
+/* Brings replies back to this node: also from a backend that is the client itself, and to a client on this node,
+ * whose source address is the VIP.  Only for connections that were sent elsewhere by DNAT. */
+static void put_masquerade(struct builder *b, const struct family *f)
+{
+	static const uint32_t dnat = IPS_DST_NAT, zero;
+	struct nftnl_expr *e;
+
+	APPEND(b, "ct", { NFTNL_EXPR_CT_KEY, NFT_CT_STATUS }, { NFTNL_EXPR_CT_DREG, NFT_REG_1 });
+	e = APPEND(b, "bitwise", { NFTNL_EXPR_BITWISE_SREG, NFT_REG_1 }, { NFTNL_EXPR_BITWISE_DREG, NFT_REG_1 },
+		   { NFTNL_EXPR_BITWISE_LEN, sizeof(dnat) });
+	set_bytes(b, e, NFTNL_EXPR_BITWISE_MASK, &dnat, sizeof(dnat));
+	set_bytes(b, e, NFTNL_EXPR_BITWISE_XOR, &zero, sizeof(zero));
+	e = APPEND(b, "cmp", { NFTNL_EXPR_CMP_SREG, NFT_REG_1 }, { NFTNL_EXPR_CMP_OP, NFT_CMP_NEQ });
+	set_bytes(b, e, NFTNL_EXPR_CMP_DATA, &zero, sizeof(zero));
+	e = APPEND(b, "ct", { NFTNL_EXPR_CT_KEY, f->ct_destination }, { NFTNL_EXPR_CT_DREG, NFT_REG_1 });
+	if (e)
+		nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_ORIGINAL);
+	put_lookup(b, f->vips, false, 0);
+	APPEND(b, "masq", { NFTNL_EXPR_MASQ_FLAGS, 0 });
+}
+
+static void put_jump(struct builder *b, const char *chain)
+{
+	struct nftnl_expr *e = APPEND(b, "immediate", { NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT },
+				      { NFTNL_EXPR_IMM_VERDICT, (uint32_t)NFT_JUMP });
+
+	set_text(b, e, NFTNL_EXPR_IMM_CHAIN, chain);
+}
+
+static void put_rule(struct builder *b, const struct nat_chain_shape *c, const struct family *f)
+{
+	switch (c->kind) {
+	case NAT_CHAIN_BASE:
+		if (c->hook == NF_INET_POST_ROUTING)
+			put_masquerade(b, f);
+		else
+			put_jump(b, "services");
+		break;
+	case NAT_CHAIN_SERVICES:
+		put_dispatch(b, f);
+		break;
+	case NAT_CHAIN_BALANCE:
+		put_balance(b, c, f);
+		break;
+	}
+}
+
+struct nftnl_rule *nat_rule_new(const struct nat_chain_shape *c, unsigned int i)
+{
+	struct nat_udata comment = nat_udata_comment(NAT_LAYOUT);
+	struct builder b = { .rule = nftnl_rule_alloc() };
+
+	if (!b.rule)
+		return NULL;
+	nftnl_rule_set_u32(b.rule, NFTNL_RULE_FAMILY, NFPROTO_INET);
+	if (nftnl_rule_set_str(b.rule, NFTNL_RULE_TABLE, NAT_TABLE) < 0 ||
+	    nftnl_rule_set_str(b.rule, NFTNL_RULE_CHAIN, c->name) < 0 ||
+	    nftnl_rule_set_data(b.rule, NFTNL_RULE_USERDATA, comment.data, (uint32_t)comment.len) < 0)
+		b.failed = true;
+	put_rule(&b, c, &families[i]);
+	if (!b.failed)
+		return b.rule;
+	nftnl_rule_free(b.rule);
+	return NULL;
+}

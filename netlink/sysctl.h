@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sysctl.h: the few network sysctls Leasehold depends on. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "agent/base/err.h"
+#include "agent/base/ip.h"
+
+enum sysctl_key {
+	SYSCTL_FORWARD_V4,     /* net.ipv4.conf.IF.forwarding */
+	SYSCTL_FORWARD_V6,     /* net.ipv6.conf.IF.forwarding (IF = "all": what forwarding needs) */
+};
+
+/* The sysctl's dotted name for messages, e.g. "net.ipv4.conf.eth0.forwarding", into 'buf'. */
+char *sysctl_name(enum sysctl_key key, const char *interface, char *buf, size_t size);
+
+MUST_USE int sysctl_get(enum sysctl_key key, const char *interface, int *ret, struct err_info *err);
+/* -EROFS or -EACCES: /proc/sys is read-only here (containers); the text says so. */
+MUST_USE int sysctl_set(enum sysctl_key key, const char *interface, int value, struct err_info *err);
