@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wanted.h: what this node's kernel and the Services' status should be, computed from everything known.
+ * Pure; works in the caller's arena.
+ *
+ * Every candidate wants the frontends (so that taking over costs no load time); only the holder wants the
+ * addresses. */
+#pragma once
+
+#include <stddef.h>
+
+#include "agent/base/nat.h"
+#include "agent/base/object.h"
+#include "agent/core/pool.h"
+
+struct wanted_vip {
+	struct ip ip;
+	size_t service; /* index of the (first) Service in the input */
+};
+
+struct wanted {
+	struct wanted_vip *vips; /* sorted by ip, distinct */
+	size_t n_vips;
+	struct frontend *frontends; /* sorted by frontend_cmp(), distinct; one with no backend is left out */
+	size_t n_frontends;
+};
+
+struct wanted_input {
+	const struct service *const *services; /* sorted by namespace, name */
+	const struct pool_decision *decisions; /* one a Service */
+	size_t n_services;
+	const struct slice *const *slices; /* sorted by namespace, service, name */
+	size_t n_slices;
+	bool dataplane_nft; /* false: announce only, no frontends */
+};
+
+/* Backends of a port: the ready endpoints of its slices (by port name, protocol and the VIP's family),
+ * deduplicated and sorted; when none is ready anywhere, those that are serving and terminating (KEP-1669).
+ * VIPs of decisions KEEP, ASSIGN and the ips of FAILED ones.  -ENOSPC: call again with a larger arena. */
+MUST_USE int wanted_build(const struct wanted_input *in, struct arena *arena, struct wanted *ret);
