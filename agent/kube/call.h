@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* call.h: one request's handle (private to the client). */
+#pragma once
+
+#include <curl/curl.h>
+
+#include "agent/base/buf.h"
+#include "agent/kube/auth_private.h"
+#include "agent/kube/client_private.h"
+
+#define KUBE_CHANNELS 2
+
+struct kube_channel_state {
+	struct kube_client *client;
+	CURLM *multi;
+	mono_t timer_at;    /* libcurl's timer */
+	size_t server;	    /* the one that worked last */
+	unsigned int in_flight;
+};
+
+struct kube_client {
+	struct kube_auth *auth;
+	struct kube_client_config cfg;
+	char *servers[KUBE_SERVERS_MAX];
+	size_t n_servers;
+	int epoll_fd, timer_fd;
+	mono_t armed;
+	struct kube_channel_state channels[KUBE_CHANNELS];
+	struct kube_call *calls; /* all, newest first */
+	unsigned int n_queued;
+	struct kube_timer *timers;
+};
+
+struct kube_call {
+	struct kube_client *client;
+	struct kube_call *next;
+	CURL *easy;
+	struct curl_slist *headers, *connect_to;
+	enum kube_channel channel;
+	const char *verb; /* static */
+	char *path, *content_type, *send;
+	int64_t timeout_ms; /* 0 = none */
+	size_t server;
+	mono_t sent;
+	bool active, queued, retried;
+	bool stream, begun;
+	/* outcome */
+	struct buf body;
+	int64_t retry_after_ms;
+	char error[CURL_ERROR_SIZE];
+	/* whose it is */
+	kube_reply_fn *fn;
+	const struct kube_stream_ops *ops;
+	void *ctx;
+};
+
+MUST_USE int kube_call_new(struct kube_client *c, enum kube_channel channel, const char *verb, const char *path,
+			   struct kube_call **ret, struct err_info *err);
+void kube_call_free(struct kube_call *call);
+MUST_USE int kube_call_set_body(struct kube_call *call, const char *content_type, const char *body, struct err_info *err);
+
+/* Sets the handle up for call->server with the credentials of now; may be done again for another try. */
+MUST_USE int kube_call_prepare(struct kube_call *call, struct kube_client *c, struct err_info *err);
