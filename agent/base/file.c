@@ -52,11 +52,15 @@ int file_write(const char *path, const void *data, size_t len, struct err_info *
 
 	if (snprintf(beside, sizeof(beside), "%s.new", path) >= (int)sizeof(beside))
 		return err_errno(err, -ENAMETOOLONG, "%s", path);
-	fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	IGNORE(unlink(beside)); /* a leftover, which would keep its mode; mostly there is none */
+	fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_errno(err, -errno, "%s", beside);
 	r = write_all(fd, data, len);
 	if (r == 0 && rename(beside, path) < 0)
 		r = -errno;
-	return r < 0 ? err_errno(err, r, "%s", path) : 0;
+	if (r == 0)
+		return 0;
+	IGNORE(unlink(beside)); /* the first error is the one to tell */
+	return err_errno(err, r, "%s", path);
 }

@@ -8,7 +8,8 @@
 
 #include "agent/base/buf.h"
 
-#define LOG_LINE_MAX 4096
+#define LOG_VALUE_MAX 1024		  /* bytes of a message or field; a longer one is cut */
+#define LOG_LINE_MAX ((size_t)64 * 1024) /* beyond ten fields of that length all of whose bytes are escaped */
 
 static enum log_level log_level_now = LOG_INFO;
 static enum log_format log_format_now = LOG_FORMAT_TEXT;
@@ -36,9 +37,35 @@ static void put_time(struct buf *b)
 		   tm.tm_hour, tm.tm_min, tm.tm_sec, ts.tv_nsec / 1000000);
 }
 
+/* The text, or a copy with "..." at its end in 'cut' when it is too long. */
+static const char *bounded(const char *s, char cut[static LOG_VALUE_MAX + 1])
+{
+	if (strnlen(s, LOG_VALUE_MAX + 1) <= LOG_VALUE_MAX)
+		return s;
+	memcpy(cut, s, LOG_VALUE_MAX - 3);
+	memcpy(cut + LOG_VALUE_MAX - 3, "...", 4);
+	return cut;
+}
+
+/* Texts may come from outside (annotations, replies): no line break or terminal escape gets through. */
+static bool is_control(char c)
+{
+	return (unsigned char)c < 0x20 || c == 0x7f;
+}
+
+static void put_text_msg(struct buf *b, const char *s)
+{
+	for (; *s; s++)
+		buf_append(b, is_control(*s) ? " " : s, 1);
+}
+
 static void put_text_value(struct buf *b, const char *s)
 {
-	if (*s && s[strcspn(s, " \"\\=\n\t")] == '\0')
+	bool plain = *s != '\0';
+
+	for (const char *p = s; *p; p++)
+		plain &= !is_control(*p) && !strchr(" \"\\=", *p);
+	if (plain)
 		buf_puts(b, s);
 	else
 		buf_json_string(b, s);
@@ -46,8 +73,8 @@ static void put_text_value(struct buf *b, const char *s)
 
 static void put_field(struct buf *b, const struct log_field *f)
 {
-	char ip[IP_TEXT_MAX];
-	const char *s = f->kind == LOG_FIELD_IP ? ip_format(&f->ip, ip) : f->str ? f->str : "";
+	char ip[IP_TEXT_MAX], cut[LOG_VALUE_MAX + 1];
+	const char *s = bounded(f->kind == LOG_FIELD_IP ? ip_format(&f->ip, ip) : f->str ? f->str : "", cut);
 
 	if (log_format_now == LOG_FORMAT_JSON) {
 		buf_puts(b, ",");
@@ -70,15 +97,17 @@ void log_write(enum log_level level, const char *event, const char *msg, const s
 	static const char *const upper[] = { "ERROR", "WARN ", "INFO ", "DEBUG" };
 	bool json = log_format_now == LOG_FORMAT_JSON;
 	struct buf b = BUF_INIT(LOG_LINE_MAX);
+	char cut[LOG_VALUE_MAX + 1];
 
 	if (json)
 		buf_puts(&b, "{\"ts\":\"");
 	put_time(&b);
 	if (json) {
 		buf_printf(&b, "\",\"level\":\"%s\",\"event\":\"%s\",\"msg\":", lower[level], event);
-		buf_json_string(&b, msg);
+		buf_json_string(&b, bounded(msg, cut));
 	} else {
-		buf_printf(&b, " %s %s: %s", upper[level], event, msg);
+		buf_printf(&b, " %s %s: ", upper[level], event);
+		put_text_msg(&b, bounded(msg, cut));
 	}
 	for (; fields && fields->key; fields++)
 		put_field(&b, fields);

@@ -58,7 +58,8 @@ static inline struct log_field log_ip(const char *key, const struct ip *value)
 void log_setup(enum log_level level, enum log_format format);
 bool log_enabled(enum log_level level);
 
-/* Writes one line in a single write(2).  fields: ended by a member with key NULL; may be NULL.  Thread-safe. */
+/* Writes one line in a single write(2).  fields: ended by a member with key NULL; may be NULL.  Texts longer than 1 KiB are
+ * cut; control characters never reach the terminal.  Thread-safe. */
 void log_write(enum log_level level, const char *event, const char *msg, const struct log_field *fields);
 
 #define log_event(level, event, msg, ...)                                                                  \

@@ -16,9 +16,13 @@ mono_t mono_add_ms(mono_t t, int64_t ms)
 
 int64_t mono_diff_ms(mono_t a, mono_t b)
 {
+	int64_t ns;
+
 	if (mono_is_never(a))
 		return INT64_MAX;
 	if (mono_is_never(b))
 		return INT64_MIN;
-	return (a.ns - b.ns) / NS_PER_MS;
+	if (__builtin_sub_overflow(a.ns, b.ns, &ns))
+		ns = a.ns < b.ns ? INT64_MIN : INT64_MAX;
+	return ns / NS_PER_MS;
 }

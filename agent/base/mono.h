@@ -45,5 +45,6 @@ static inline mono_t mono_min(mono_t a, mono_t b)
 /* 't' plus 'ms' milliseconds (may be negative); saturates, and MONO_NEVER stays MONO_NEVER. */
 mono_t mono_add_ms(mono_t t, int64_t ms);
 
-/* a - b in milliseconds, rounded towards zero; INT64_MAX when 'a' is MONO_NEVER. */
+/* a - b in milliseconds, rounded towards zero; INT64_MAX when 'a' is MONO_NEVER, INT64_MIN when only
+ * 'b' is.  Saturates. */
 int64_t mono_diff_ms(mono_t a, mono_t b);

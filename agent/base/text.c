@@ -2,6 +2,7 @@
 /* text.c: bounded parsing of numbers and durations. */
 #include "agent/base/text.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -63,7 +64,7 @@ int text_to_ms(const char *text, int64_t *ret_ms)
 	ms = unit_ms(p);
 	if (ms == 0 || part * ms % scale != 0)
 		return -EINVAL;
-	if (whole > MS_MAX / ms)
+	if (whole > MS_MAX / ms || whole * ms + part * ms / scale > MS_MAX)
 		return -ERANGE;
 	*ret_ms = whole * ms + part * ms / scale;
 	return 0;
@@ -95,6 +96,7 @@ bool text_copy(char *dst, size_t size, const char *src)
 	size_t len = strnlen(src, size);
 	bool fits = len < size;
 
+	assert(size > 0);
 	if (!fits)
 		len = size - 1;
 	memcpy(dst, src, len);

@@ -10,7 +10,7 @@
 #include "agent/base/buf.h"
 #include "agent/base/file.h"
 
-#define YAML_DEPTH_MAX 16
+#define YAML_DEPTH_MAX 16 /* maps and lists inside one another */
 #define YAML_NODES_MAX 10000
 
 struct reader {
@@ -37,6 +37,21 @@ static int next_event(struct reader *r, yaml_event_t *ret)
 		return 0;
 	return err_set(r->err, -EINVAL, "line %zu: %s", r->parser.problem_mark.line + 1,
 		       r->parser.problem ? r->parser.problem : "not YAML");
+}
+
+/* A copy of a scalar's value.  YAML can escape a NUL, which a C string would be cut at. */
+static int copy_scalar(struct reader *r, const yaml_event_t *ev, char **ret)
+{
+	const char *value = (const char *)ev->data.scalar.value;
+	char *copy;
+
+	if (strlen(value) != ev->data.scalar.length)
+		return err_set(r->err, -EINVAL, "line %zu: a NUL character is not allowed", ev->start_mark.line + 1);
+	copy = strdup(value);
+	if (!copy)
+		return -ENOMEM;
+	*ret = copy;
+	return 0;
 }
 
 static int add_child(struct reader *r, struct ynode *parent, struct ynode *child)
@@ -71,10 +86,9 @@ static int read_entry(struct reader *r, struct ynode *parent, yaml_event_t *ev, 
 	} else {
 		if (ev->type != YAML_SCALAR_EVENT)
 			return err_set(r->err, -EINVAL, "line %zu: a key must be a plain word", ev->start_mark.line + 1);
-		key = strdup((const char *)ev->data.scalar.value);
-		if (!key)
-			return -ENOMEM;
-		k = next_event(r, &value);
+		k = copy_scalar(r, ev, &key);
+		if (k == 0)
+			k = next_event(r, &value);
 		if (k < 0)
 			return k;
 		k = read_node(r, &value, depth, &child);
@@ -113,7 +127,7 @@ static int read_node(struct reader *r, yaml_event_t *ev, unsigned int depth, str
 	size_t line = ev->start_mark.line + 1;
 	int k = 0;
 
-	if (depth > YAML_DEPTH_MAX || ++r->n_nodes > YAML_NODES_MAX)
+	if ((depth == YAML_DEPTH_MAX && ev->type != YAML_SCALAR_EVENT) || ++r->n_nodes > YAML_NODES_MAX)
 		return err_set(r->err, -EMSGSIZE, "line %zu: too deep or too large", line);
 	n = calloc(1, sizeof(*n));
 	if (!n)
@@ -121,8 +135,7 @@ static int read_node(struct reader *r, yaml_event_t *ev, unsigned int depth, str
 	n->line = (unsigned int)line;
 	if (ev->type == YAML_SCALAR_EVENT) {
 		n->kind = YNODE_SCALAR;
-		n->text = strdup((const char *)ev->data.scalar.value);
-		k = n->text ? 0 : -ENOMEM;
+		k = copy_scalar(r, ev, &n->text);
 	} else if (ev->type == YAML_SEQUENCE_START_EVENT || ev->type == YAML_MAPPING_START_EVENT) {
 		n->kind = ev->type == YAML_SEQUENCE_START_EVENT ? YNODE_LIST : YNODE_MAP;
 		k = read_children(r, n, depth + 1);

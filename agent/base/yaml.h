@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* yaml.h: reads a YAML document into a tree with line numbers, for the configuration and for kubeconfig
- * files.  The only user of libyaml (whose exported symbols own the prefix yaml_; hence ynode_).  Bounded: 1 MiB of text, 16 levels, 10,000 nodes; aliases and more than
- * one document are refused. */
+ * files.  The only user of libyaml (whose exported symbols own the prefix yaml_; hence ynode_).  Bounded: 1 MiB of
+ * text, 16 maps and lists inside one another, 10,000 nodes; aliases, NUL characters and more than one document are
+ * refused. */
 #pragma once
 
 #include <stddef.h>

@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent.c: puts the parts together and turns the loop: drain sources, step what is due, carry out, sleep.
+ *
+ * Each step brings everything closer to what is wanted and is safe to repeat; no part calls another part's callback. */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+
+#include "agent/base/file.h"
+#include "agent/base/text.h"
+#include "agent/core/place.h"
+#include "agent/forwarding.h"
+#include "agent/version.h"
+
+#define LEASE_NAME "leasehold-group-0"
+#define STOP_WITHDRAW_MS 1000
+#define STOP_RELEASE_MS 3000
+#define ADDR_GRACE_S 2 /* beyond the Lease: a stalled worker must not expire a held VIP */
+
+/* ---- what the Lease says ---- */
+
+static void on_lead(void *ctx, const char *why)
+{
+	struct agent *a = ctx;
+
+	a->metrics.transitions++;
+	a->adopting = false;
+	a->kernel.addr_refresh_at = mono_now(); /* adopted addresses have an old lifetime */
+	if (*a->took_over_from && !lease_same_node(a->took_over_from, a->elect_cfg.identity))
+		for (size_t i = 0; i < a->store.n_services; i++)
+			a->store.services[i]->publish.move_pending = a->store.services[i]->object->n_ingress > 0;
+	log_event(LOG_INFO, "leading", "this node holds the Lease", log_str("lease", a->leader.name), log_str("why", why));
+}
+
+static void on_follow(void *ctx, const char *why)
+{
+	struct agent *a = ctx;
+
+	a->adopting = false;
+	log_event(LOG_INFO, "following", "this node no longer holds the Lease", log_str("lease", a->leader.name),
+		  log_str("why", why));
+}
+
+static void on_holder(void *ctx, const char *from, const char *to)
+{
+	struct agent *a = ctx;
+
+	if (text_eq(to, a->elect_cfg.identity))
+		IGNORE(text_copy(a->took_over_from, sizeof(a->took_over_from), from)); /* same size */
+	log_event(LOG_INFO, "holder_changed", "the Lease has another holder", log_str("lease", a->leader.name),
+		  log_str("from", from), log_str("to", to));
+}
+
+static void on_stopped(void *ctx)
+{
+	struct agent *a = ctx;
+
+	a->stop = STOP_DONE;
+}
+
+static void on_renewed(void *ctx, int64_t ms)
+{
+	struct agent *a = ctx;
+
+	metrics_renewed(&a->metrics, ms);
+}
+
+/* ---- sources ---- */
+
+static void on_signal(void *ctx, uint32_t events)
+{
+	struct agent *a = ctx;
+	struct signalfd_siginfo si;
+
+	(void)events;
+	if (read(a->signals.fd, &si, sizeof(si)) != (ssize_t)sizeof(si) || a->stop != STOP_NO)
+		return;
+	log_event(LOG_INFO, "stopping", "asked to stop: withdrawing, then releasing the Lease",
+		  log_int("signal", si.ssi_signo));
+	a->stop = STOP_WITHDRAWING;
+	a->stop_by = mono_add_ms(mono_now(), STOP_WITHDRAW_MS);
+}
+
+static void on_worker(void *ctx, uint32_t events)
+{
+	struct agent *a = ctx;
+
+	(void)events;
+	worker_dispatch(a->worker);
+}
+
+static void on_client(void *ctx, uint32_t events)
+{
+	static struct log_limit limit;
+	struct agent *a = ctx;
+	struct err_info err = ERR_INFO_INIT;
+	uint32_t left_out;
+
+	(void)events;
+	if (kube_client_dispatch(a->client, &err) < 0 && log_limit(&limit, mono_now().ns, 5000, &left_out))
+		log_event(LOG_ERROR, "client_failed", "the API client failed", log_str("error", err.text),
+			  log_int("left_out", left_out));
+}
+
+static void links_dispatch(struct agent *a)
+{
+	static struct log_limit limit;
+	struct err_info err = ERR_INFO_INIT;
+	bool changed = false;
+	uint32_t left_out;
+
+	if (link_watch_dispatch(a->kernel.links, &changed, &err) < 0 && log_limit(&limit, mono_now().ns, 5000, &left_out))
+		log_event(LOG_WARN, "link_watch_failed", "interfaces could not be read; trying again",
+			  log_str("error", err.text), log_int("left_out", left_out));
+	a->place_again |= changed;
+}
+
+static void on_links(void *ctx, uint32_t events)
+{
+	(void)events;
+	links_dispatch(ctx);
+}
+
+/* A kernel job ended: its notifications are in the socket already, so look before comparing. */
+static void on_kernel_changed(void *ctx)
+{
+	links_dispatch(ctx);
+}
+
+static void on_request_done(void *ctx, const char *verb, int code, int64_t ms)
+{
+	struct agent *a = ctx;
+
+	(void)ms;
+	metrics_request(&a->metrics, verb, code);
+}
+
+/* ---- planning ---- */
+
+/* One try in the arenas as they are. */
+static int plan_try(struct agent *a)
+{
+	const struct config *c = a->cfg;
+	const struct pool_config pool = { c->ranges, c->pools.n, c->class_name, c->default_class };
+	struct store *s = &a->store;
+	const struct service **services = arena_take_array(&a->plan_arena, s->n_services + 1, sizeof(*services));
+	const struct slice **slices = arena_take_array(&a->plan_arena, s->n_slices + 1, sizeof(*slices));
+	struct pool_decision *decisions, *durable;
+	struct kernel_slot *slot = kernel_next(&a->kernel);
+	struct wanted_input in;
+	int r;
+
+	if (!services || !slices)
+		return -ENOSPC;
+	for (size_t i = 0; i < s->n_services; i++)
+		services[i] = s->services[i]->object;
+	for (size_t i = 0; i < s->n_slices; i++)
+		slices[i] = s->slices[i].object;
+	r = pool_plan(&pool, services, s->n_services, &a->plan_arena, &decisions);
+	if (r < 0)
+		return r;
+	durable = arena_take_array(&a->plan_arena, s->n_services + 1, sizeof(*durable));
+	if (!durable)
+		return -ENOSPC;
+	/* Only what is written down already may go live: a crash must not allocate anew. */
+	for (size_t i = 0; i < s->n_services; i++) {
+		durable[i] = decisions[i];
+		durable[i].n_ips = 0;
+		for (size_t k = 0; k < decisions[i].n_ips; k++)
+			for (size_t m = 0; m < services[i]->n_allocated; m++)
+				if (ip_eq(&decisions[i].ips[k], &services[i]->allocated[m]))
+					durable[i].ips[durable[i].n_ips++] = decisions[i].ips[k];
+	}
+	in = (struct wanted_input){ services, durable, s->n_services, slices, s->n_slices, c->dataplane == DATAPLANE_NFT };
+	for (;;) {
+		arena_reset(&slot->arena);
+		r = slot->arena.size ? wanted_build(&in, &slot->arena, &slot->wanted) : -ENOSPC;
+		/* kernel_sync_nat() adds a list of the VIPs to the same arena */
+		if (r == 0 && slot->arena.size - slot->arena.used < (slot->wanted.n_vips + 2) * sizeof(struct ip))
+			r = -ENOSPC;
+		if (r != -ENOSPC)
+			break;
+		r = arena_grow(&slot->arena);
+		if (r < 0)
+			return r;
+	}
+	if (r == 0) {
+		a->decisions = decisions;
+		a->n_decisions = s->n_services;
+	}
+	return r;
+}
+
+static mono_t plan(struct agent *a, mono_t now)
+{
+	int64_t cost_ns;
+	int r;
+
+	if (!store_synced(&a->store) || (!a->store.dirty && !a->kernel.need_build))
+		return MONO_NEVER;
+	if (mono_before(now, a->plan_at))
+		return a->plan_at;
+	do {
+		arena_reset(&a->plan_arena);
+		r = a->plan_arena.size ? plan_try(a) : -ENOSPC;
+	} while (r == -ENOSPC && (r = arena_grow(&a->plan_arena)) == 0);
+	cost_ns = mono_now().ns - now.ns;
+	a->plan_at = (mono_t){ now.ns + 5 * cost_ns };
+	if (r == 0)
+		r = vips_update(&a->vips, &kernel_next(&a->kernel)->wanted);
+	if (r < 0) {
+		a->decisions = NULL;
+		a->plan_at = mono_add_ms(now, MS_PER_S);
+		log_event(LOG_ERROR, "out_of_memory", "planning failed; what is up stays up", log_str("error", strerror(-r)));
+		return a->plan_at;
+	}
+	a->kernel.next_built = a->kernel.use_nat;
+	a->kernel.need_build = false;
+	a->store.dirty = false;
+	a->planned = true;
+	a->planned_at = now;
+	a->place_again = true;
+	return MONO_NEVER;
+}
+
+/* ---- steps ---- */
+
+static bool holds(const struct agent *a, mono_t now)
+{
+	return a->stop == STOP_NO && leader_holds(&a->leader, now);
+}
+
+/* This node may hold when its data plane is up and an interface for VIPs has carrier. */
+static bool fit(const struct agent *a)
+{
+	const struct link_state *s = link_watch_state(a->kernel.links);
+	const struct config *c = a->cfg;
+
+	if ((a->kernel.use_nat && !a->kernel.nat_ready) || !store_synced(&a->store))
+		return false;
+	for (size_t i = 0; i < s->n_links; i++) {
+		const struct link *l = &s->links[i];
+		bool ours = c->interfaces.n == 0 && (l->index == s->default_v4 || l->index == s->default_v6);
+
+		for (size_t k = 0; k < c->interfaces.n; k++)
+			ours |= text_eq(l->name, c->interfaces.v[k]);
+		for (size_t k = 0; k < a->vips.n && c->interfaces.n == 0; k++)
+			ours |= a->vips.v[k].ifindex == l->index;
+		if (ours && place_usable(l))
+			return true;
+	}
+	/* by subnet, and no VIP yet: any usable interface will do */
+	for (size_t i = 0; i < s->n_links; i++)
+		if (c->interfaces.n == 0 && a->vips.n == 0 && !s->links[i].loopback && place_usable(&s->links[i]))
+			return true;
+	return false;
+}
+
+static void step_adoption(struct agent *a, mono_t now)
+{
+	bool other = leader_knows(&a->leader) && !lease_same_node(a->leader.seen.holder, a->elect_cfg.identity);
+
+	if (a->adopting && (other || mono_reached(now, a->adopt_until)))
+		a->adopting = false;
+}
+
+static mono_t step_addrs(struct agent *a, mono_t now)
+{
+	bool hold = holds(a, now);
+	size_t n = hold ? a->vips.n_addrs : 0;
+
+	if (a->place_again && a->planned) {
+		if (vips_place(&a->vips, link_watch_state(a->kernel.links), (const char *const *)a->cfg->interfaces.v,
+			       a->cfg->interfaces.n))
+			forwarding_check(a);
+		n = hold ? a->vips.n_addrs : 0;
+	}
+	a->place_again = false;
+	if (a->adopting || (hold && !a->planned))
+		return MONO_NEVER;
+	return kernel_sync_addrs(&a->kernel, now, a->vips.addrs, n);
+}
+
+static mono_t step_stop(struct agent *a, mono_t now)
+{
+	if (a->stop == STOP_WITHDRAWING) {
+		if ((a->kernel.addr_busy || a->n_live > 0) && !mono_reached(now, a->stop_by))
+			return a->stop_by;
+		a->stop = STOP_RELEASING;
+		a->stop_by = mono_add_ms(now, STOP_RELEASE_MS);
+		leader_stop(&a->leader, now);
+	}
+	if (a->stop == STOP_RELEASING && mono_reached(now, a->stop_by)) {
+		log_event(LOG_WARN, "release_failed", "the Lease could not be released; it will expire");
+		a->stop = STOP_DONE;
+	}
+	return a->stop == STOP_RELEASING ? a->stop_by : MONO_NEVER;
+}
+
+static bool is_live(void *ctx, const struct ip *ip)
+{
+	const struct agent *a = ctx;
+
+	return vips_is_live(&a->vips, ip) && (a->kernel.nat_as_wanted || !a->kernel.use_nat);
+}
+
+static mono_t step(struct agent *a, mono_t now)
+{
+	mono_t wake;
+
+	if (mono_reached(now, a->leader.wake_at))
+		leader_tick(&a->leader, now);
+	leader_fit(&a->leader, now, fit(a));
+	step_adoption(a, now);
+	wake = a->adopting ? a->adopt_until : MONO_NEVER;
+	wake = mono_min(wake, plan(a, now));
+	if (a->kernel.use_nat)
+		wake = mono_min(wake, kernel_sync_nat(&a->kernel, now));
+	wake = mono_min(wake, step_addrs(a, now));
+	a->n_live = vips_refresh_live(&a->vips, &a->kernel, leader_holds(&a->leader, now), now);
+	if (holds(a, now)) {
+		wake = mono_min(wake, vips_announce(&a->vips, link_watch_state(a->kernel.links), now));
+		if (a->planned && a->decisions && !a->store.dirty)
+			wake = mono_min(wake, publish_run(&a->publish, now, a->decisions, is_live, a));
+	}
+	wake = mono_min(wake, step_stop(a, now));
+	wake = mono_min(wake, http_tick(a->http, now));
+	return mono_min(wake, a->leader.wake_at);
+}
+
+static int turn(struct agent *a)
+{
+	struct err_info err = ERR_INFO_INIT;
+	mono_t now;
+	int64_t late;
+
+	while (a->stop != STOP_DONE) {
+		now = mono_now();
+		late = mono_is_never(a->next_wake) ? 0 : mono_diff_ms(now, a->next_wake);
+		if (late > a->metrics.loop_late_max_ms)
+			a->metrics.loop_late_max_ms = late;
+		a->next_wake = step(a, now);
+		if (a->stop == STOP_DONE)
+			break;
+		if (loop_wait(&a->loop, a->next_wake, &err) < 0) {
+			log_event(LOG_ERROR, "loop_failed", "the event loop failed", log_str("error", err.text));
+			return EXIT_FAILED;
+		}
+	}
+	log_event(LOG_INFO, "stopped", "stopped");
+	return EXIT_OK;
+}
+
+/* ---- start ---- */
+
+static void metrics_page(void *ctx, struct buf *out)
+{
+	struct agent *a = ctx;
+	mono_t now = mono_now();
+	const struct metrics_now m = {
+		.node = a->cfg->node_name,
+		.vips_held = (unsigned int)a->n_live,
+		.vips_wanted = (unsigned int)a->vips.n,
+		.services = agent_services(a),
+		.leading = leader_holds(&a->leader, now),
+		.lease_age_s = a->leader.renewed_at.ns ? (double)mono_diff_ms(now, a->leader.renewed_at) / 1000 : -1,
+		.synced = store_synced(&a->store),
+		.as_wanted = a->kernel.nat_as_wanted,
+		.netlink_errors = a->kernel.netlink_errors,
+		.nat_ops = a->kernel.nat_ops_applied,
+		.addr_ops = a->kernel.addr_ops_applied,
+		.bad_objects = a->store.bad_objects,
+	};
+
+	metrics_render(&a->metrics, &m, out);
+}
+
+static bool ready_page(void *ctx, struct buf *why)
+{
+	return agent_ready(ctx, why);
+}
+
+static void status_page(void *ctx, bool json, struct buf *out)
+{
+	status_render(ctx, json, out);
+}
+
+static int make_identity(struct agent *a, struct err_info *err)
+{
+	struct buf boot = BUF_INIT(64);
+	uint64_t dice[2];
+	int r = file_read("/proc/sys/kernel/random/boot_id", &boot, err);
+
+	if (r == 0 && getrandom(dice, sizeof(dice), 0) != (ssize_t)sizeof(dice))
+		r = err_errno(err, -errno, "getrandom");
+	if (r == 0) {
+		IGNORE(snprintf(a->elect_cfg.identity, sizeof(a->elect_cfg.identity), "%s_%.8s_%08x", a->cfg->node_name,
+				buf_text(&boot), (unsigned int)dice[0])); /* a node name has 253 characters at most */
+		a->elect_cfg.seed = dice[1];
+	}
+	a->elect_cfg.duration_ms = a->cfg->lease_ms;
+	a->elect_cfg.renew_ms = a->cfg->renew_ms;
+	buf_fini(&boot);
+	return r;
+}
+
+static int open_signals(struct agent *a, struct err_info *err)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		return err_errno(err, -errno, "signals");
+	a->signals = (struct loop_source){ signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), on_signal, a };
+	if (a->signals.fd < 0)
+		return err_errno(err, -errno, "signalfd");
+	return loop_add(&a->loop, &a->signals, EPOLLIN, err);
+}
+
+static int open_client(struct agent *a, struct err_info *err)
+{
+	struct kube_client_config cfg = {
+		.servers = (const char *const *)a->cfg->api_servers.v,
+		.n_servers = a->cfg->api_servers.n,
+		.user_agent = "leasehold",
+		.on_done = on_request_done,
+		.ctx = a,
+	};
+	struct kube_auth *auth = NULL;
+	int r;
+
+	if (*a->cfg->kubeconfig)
+		r = kube_auth_from_kubeconfig(a->cfg->kubeconfig, &auth, err);
+	else
+		r = kube_auth_in_cluster(NULL, getenv("KUBERNETES_SERVICE_HOST"), getenv("KUBERNETES_SERVICE_PORT"), &auth, err);
+	if (r < 0)
+		return r;
+	r = kube_client_new(auth, &cfg, &a->client, err);
+	if (r < 0) {
+		kube_auth_free(auth);
+		return r;
+	}
+	a->client_source = (struct loop_source){ kube_client_fd(a->client), on_client, a };
+	return loop_add(&a->loop, &a->client_source, EPOLLIN, err);
+}
+
+static int open_kernel(struct agent *a, struct err_info *err)
+{
+	uint32_t valid_s = (uint32_t)lease_seconds(a->cfg->lease_ms) + ADDR_GRACE_S;
+	int r = worker_new(&a->worker, err);
+
+	if (r < 0)
+		return r;
+	a->worker_source = (struct loop_source){ worker_fd(a->worker), on_worker, a };
+	r = loop_add(&a->loop, &a->worker_source, EPOLLIN, err);
+	if (r < 0)
+		return r;
+	r = kernel_init(&a->kernel, a->worker, a->cfg->dataplane == DATAPLANE_NFT, valid_s, on_kernel_changed, a, err);
+	if (r < 0)
+		return r;
+	a->link_source = (struct loop_source){ link_watch_fd(a->kernel.links), on_links, a };
+	r = loop_add(&a->loop, &a->link_source, EPOLLIN, err);
+	if (r < 0)
+		return r;
+	return vips_init(&a->vips, &a->metrics, a->elect_cfg.seed, err);
+}
+
+static int open_http(struct agent *a, struct err_info *err)
+{
+	static const struct http_ops ops = { ready_page, metrics_page };
+	struct ip_port listen;
+
+	if (!*a->cfg->http_address)
+		return 0;
+	if (config_parse_listen(a->cfg->http_address, &listen) < 0)
+		return err_set(err, -EINVAL, "http-address"); /* config_parse() has seen to it */
+	return http_new(&a->loop, &listen, &ops, a, &a->http, err);
+}
+
+static int agent_open(struct agent *a, int lock_fd, struct err_info *err)
+{
+	static const struct leader_ops leader_ops = { on_lead, on_follow, on_holder, on_stopped, on_renewed };
+	int r;
+
+	r = make_identity(a, err);
+	if (r == 0)
+		r = loop_init(&a->loop, err);
+	if (r == 0)
+		r = open_signals(a, err);
+	if (r == 0)
+		r = control_init(&a->control, &a->loop, a->cfg->state_dir, lock_fd, status_page, a, err);
+	if (r == 0)
+		r = open_kernel(a, err);
+	if (r == 0)
+		r = open_client(a, err);
+	if (r == 0)
+		r = store_init(&a->store, a->client, a->elect_cfg.seed, err);
+	if (r == 0)
+		r = leader_init(&a->leader, a->client, &a->elect_cfg, a->cfg->ns, LEASE_NAME, &leader_ops, a, err);
+	if (r == 0)
+		r = open_http(a, err);
+	if (r < 0)
+		return r;
+	publish_init(&a->publish, a->client, &a->store, &a->metrics, a->cfg->node_name, a->elect_cfg.identity);
+	a->started = mono_now();
+	a->adopting = true;
+	a->adopt_until = mono_add_ms(a->started, 2 * a->cfg->lease_ms);
+	return 0;
+}
+
+static void agent_close(struct agent *a)
+{
+	http_free(a->http);
+	worker_free(a->worker); /* first: its jobs use the kernel's sockets */
+	leader_fini(&a->leader);
+	store_fini(&a->store);
+	kube_client_free(a->client);
+	vips_fini(&a->vips);
+	kernel_fini(&a->kernel);
+	control_fini(&a->control);
+	free(a->plan_arena.base);
+	close_fdp(&a->signals.fd);
+	loop_fini(&a->loop);
+}
+
+int agent_run(const struct config *cfg)
+{
+	static struct agent agent; /* large, and one a process */
+	struct err_info err = ERR_INFO_INIT;
+	struct agent *a = &agent;
+	int lock_fd = -1, code, r;
+
+	*a = (struct agent){ .cfg = cfg, .next_wake = MONO_NEVER, .signals = { .fd = -1 }, .loop = { -1, -1, MONO_NEVER },
+			     .control = { .lock_fd = -1, .listener = { .fd = -1 } } };
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		a->control.clients[i].source.fd = -1;
+	log_setup((enum log_level)cfg->log_level, (enum log_format)cfg->log_format);
+	r = control_lock(cfg->state_dir, &lock_fd, &err);
+	if (r == 0)
+		r = agent_open(a, lock_fd, &err);
+	if (r < 0) {
+		log_event(LOG_ERROR, "start_failed", "the agent cannot start", log_str("error", err.text));
+		code = r == -EWOULDBLOCK ? EXIT_RUNNING : EXIT_FAILED;
+	} else {
+		log_event(LOG_INFO, "started", "leasehold agent started", log_str("version", version_text()),
+			  log_str("node", cfg->node_name), log_str("identity", a->elect_cfg.identity),
+			  log_int("lease_ms", cfg->lease_ms), log_int("renew_ms", cfg->renew_ms),
+			  log_int("pools", (int64_t)cfg->pools.n));
+		code = turn(a);
+	}
+	agent_close(a);
+	return code;
+}

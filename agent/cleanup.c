@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cleanup.c: the way back to a node without Leasehold. */
+#include "agent/cleanup.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+
+#include "netlink/addr_if.h"
+#include "netlink/nat_if.h"
+
+#define CLEANUP_ADDRS_MAX 65536
+
+struct found {
+	struct link_addr *v;
+	size_t n, cap;
+	int error;
+};
+
+static void found_restart(void *ctx)
+{
+	struct found *f = ctx;
+
+	f->n = 0;
+}
+
+static void found_each(void *ctx, const struct link_addr *a)
+{
+	struct found *f = ctx;
+	size_t cap = f->cap ? f->cap * 2 : 16;
+	struct link_addr *v;
+
+	if (!a->ours || f->n == CLEANUP_ADDRS_MAX)
+		return;
+	if (f->n == f->cap) {
+		v = reallocarray(f->v, cap, sizeof(*v));
+		if (!v) {
+			f->error = -ENOMEM;
+			return;
+		}
+		f->v = v;
+		f->cap = cap;
+	}
+	f->v[f->n++] = *a;
+}
+
+static int remove_addrs(unsigned int *ret_addrs, struct err_info *err)
+{
+	static const struct addr_if_dump_ops ops = { found_restart, found_each };
+	AUTO(nlsock_freep) struct nlsock *s = NULL;
+	struct found f = { .n = 0 };
+	unsigned int n = 0;
+	int r = nlsock_new(NETLINK_ROUTE, &s, err), first = 0;
+
+	if (r == 0)
+		r = addr_if_dump(s, &ops, &f, err);
+	if (r == 0 && f.error)
+		r = err_errno(err, f.error, "addresses");
+	for (size_t i = 0; i < f.n && r == 0; i++) {
+		struct err_info one = ERR_INFO_INIT;
+		int k = addr_if_del(s, f.v[i].index, &f.v[i].ip, &one);
+
+		n += k == 0;
+		if (k < 0 && first == 0) {
+			first = k;
+			if (err)
+				*err = one;
+		}
+	}
+	free(f.v);
+	*ret_addrs = n;
+	return r < 0 ? r : first;
+}
+
+int cleanup_kernel(unsigned int *ret_addrs, struct err_info *err)
+{
+	AUTO(nlsock_freep) struct nlsock *s = NULL;
+	struct err_info second = ERR_INFO_INIT;
+	int r = remove_addrs(ret_addrs, err), k;
+
+	k = nlsock_new(NETLINK_NETFILTER, &s, &second);
+	if (k == 0)
+		k = nat_if_remove(s, &second);
+	if (k < 0 && r == 0) {
+		r = k;
+		if (err)
+			*err = second;
+	}
+	return r;
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernel.c: plans to jobs, outcomes to observed state.  What to want is decided elsewhere. */
+#include "agent/kernel.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+#include <string.h>
+
+#include "agent/base/log.h"
+#include "agent/base/text.h"
+#include "netlink/addr_if.h"
+
+#define KERNEL_RETRY_MS 1000
+#define ARENA_FIRST (64 * 1024)
+#define ARENA_MAX ((size_t)256 * 1024 * 1024)
+
+int arena_grow(struct arena *a)
+{
+	size_t size = a->size ? a->size * 2 : ARENA_FIRST;
+	unsigned char *base;
+
+	if (size > ARENA_MAX)
+		return -ENOMEM;
+	base = malloc(size);
+	if (!base)
+		return -ENOMEM;
+	free(a->base);
+	*a = (struct arena){ .base = base, .size = size };
+	return 0;
+}
+
+static void note_problem(struct kernel *k, const char *what, const struct err_info *err)
+{
+	k->netlink_errors++;
+	if (!text_eq(k->problem, err->text)) /* said once, until it changes */
+		log_event(LOG_ERROR, "kernel_refused", what, log_str("error", err->text));
+	IGNORE(text_copy(k->problem, sizeof(k->problem), err->text)); /* same size */
+}
+
+/* ---- data plane ---- */
+
+static void nat_run(struct worker_job *job)
+{
+	struct nat_job *j = (struct nat_job *)job;
+
+	j->done = 0;
+	j->result = 0;
+	j->err = (struct err_info)ERR_INFO_INIT;
+	if (!j->sock)
+		j->result = nlsock_new(NETLINK_NETFILTER, &j->sock, &j->err);
+	if (j->result == 0 && j->reread) {
+		j->result = nat_if_ensure(j->sock, &j->err);
+		if (j->result == 0)
+			j->result = nat_if_dump(j->sock, &j->dump, &j->err);
+	} else if (j->result == 0) {
+		j->result = nat_if_apply(j->sock, j->plan.ops, j->plan.ends, j->plan.n_groups, &j->done, &j->err);
+	}
+}
+
+static void nat_failed(struct kernel *k, struct nat_job *j)
+{
+	/* Part of it may have been applied: read what is there, plan anew. */
+	note_problem(k, "the nftables table could not be brought up to date", &j->err);
+	nlsock_free(j->sock);
+	j->sock = NULL;
+	k->nat_ready = false;
+	k->nat_as_wanted = false;
+	k->need_build = true;
+	k->nat_retry_at = mono_add_ms(mono_now(), KERNEL_RETRY_MS);
+}
+
+static void nat_done(struct worker_job *job)
+{
+	struct nat_job *j = (struct nat_job *)job;
+	struct kernel *k = j->k;
+	struct kernel_slot *old = k->seen;
+
+	k->nat_busy = false;
+	k->nat_ops_applied += j->done;
+	if (j->result < 0) {
+		nat_failed(k, j);
+	} else if (j->reread) {
+		nat_dump_free(&k->dump);
+		k->dump = j->dump;
+		j->dump = (struct nat_dump){ 0 };
+		k->observed = (struct nat_state){ k->dump.vips, k->dump.n_vips, k->dump.frontends, k->dump.n_frontends };
+		k->nat_ready = true;
+		k->need_build = true;
+	} else {
+		k->seen = k->flight;
+		k->flight = old;
+		k->observed = k->pending;
+		k->nat_as_wanted = !k->next_built;
+		k->problem[0] = '\0';
+		nat_dump_free(&k->dump);
+		k->dump = (struct nat_dump){ 0 };
+	}
+	k->changed(k->ctx);
+}
+
+/* The wanted state as the diff takes it: the VIPs' addresses stand in the slot's arena. */
+static int nat_state_of(struct kernel_slot *s, struct nat_state *ret)
+{
+	struct ip *vips = arena_take_array(&s->arena, s->wanted.n_vips ? s->wanted.n_vips : 1, sizeof(*vips));
+
+	if (!vips)
+		return -ENOSPC;
+	for (size_t i = 0; i < s->wanted.n_vips; i++)
+		vips[i] = s->wanted.vips[i].ip;
+	*ret = (struct nat_state){ vips, s->wanted.n_vips, s->wanted.frontends, s->wanted.n_frontends };
+	return 0;
+}
+
+/* From what is observed to 'next'. */
+static int nat_plan_next(struct kernel *k)
+{
+	int r = nat_state_of(k->next, &k->pending);
+
+	while (r == 0) {
+		arena_reset(&k->plan_arena);
+		r = k->plan_arena.size ? diff_nat(&k->pending, &k->observed, &k->plan_arena, &k->nat.plan) : -ENOSPC;
+		if (r != -ENOSPC)
+			break;
+		r = arena_grow(&k->plan_arena);
+	}
+	return r;
+}
+
+mono_t kernel_sync_nat(struct kernel *k, mono_t now)
+{
+	struct kernel_slot *spare = k->flight;
+	int r;
+
+	if (k->nat_busy || (k->nat_ready && !k->next_built))
+		return MONO_NEVER;
+	if (mono_before(now, k->nat_retry_at))
+		return k->nat_retry_at;
+	k->nat.reread = !k->nat_ready;
+	if (k->nat_ready) {
+		r = nat_plan_next(k);
+		if (r < 0) {
+			log_event(LOG_ERROR, "out_of_memory", "the data plane's plan does not fit");
+			k->need_build = true;
+			k->nat_retry_at = mono_add_ms(now, KERNEL_RETRY_MS);
+			return k->nat_retry_at;
+		}
+		k->next_built = false;
+		k->nat_as_wanted = k->nat.plan.n_ops == 0;
+		if (k->nat_as_wanted)
+			return MONO_NEVER;
+		k->flight = k->next;
+		k->next = spare;
+	}
+	k->nat_busy = true;
+	k->nat.k = k;
+	k->nat.job = (struct worker_job){ .run = nat_run, .done = nat_done };
+	worker_submit(k->worker, &k->nat.job);
+	return MONO_NEVER;
+}
+
+/* ---- addresses ---- */
+
+static void addr_run(struct worker_job *job)
+{
+	struct addr_job *j = (struct addr_job *)job;
+	int r = 0;
+
+	j->err = (struct err_info)ERR_INFO_INIT;
+	if (!j->sock)
+		r = nlsock_new(NETLINK_ROUTE, &j->sock, &j->err);
+	for (size_t i = 0; i < j->n_ops; i++) {
+		struct addr_op *op = &j->ops[i];
+		struct err_info err = ERR_INFO_INIT;
+
+		if (r < 0)
+			op->result = r;
+		else if (op->put)
+			op->result = addr_if_put(j->sock, op->addr.ifindex, &op->addr.ip, j->valid_s, &err);
+		else
+			op->result = addr_if_del(j->sock, op->addr.ifindex, &op->addr.ip, &err);
+		if (op->result < 0 && j->failed.family == IP_NONE) {
+			j->failed = op->addr.ip;
+			if (r == 0)
+				j->err = err;
+		}
+	}
+}
+
+static void addr_done(struct worker_job *job)
+{
+	struct addr_job *j = (struct addr_job *)job;
+	struct kernel *k = j->k;
+
+	k->addr_busy = false;
+	for (size_t i = 0; i < j->n_ops; i++)
+		k->addr_ops_applied += j->ops[i].result == 0;
+	if (j->failed.family != IP_NONE) {
+		note_problem(k, "an address could not be set or removed", &j->err);
+		nlsock_free(j->sock);
+		j->sock = NULL;
+		k->addr_retry_at = mono_add_ms(mono_now(), KERNEL_RETRY_MS);
+		k->addr_failing = true;
+	} else {
+		if (k->addr_failing)
+			k->problem[0] = '\0';
+		k->addr_failing = false;
+	}
+	k->changed(k->ctx);
+}
+
+static int addr_plan(struct addr_job *j, const struct kernel_addr *a, bool put)
+{
+	size_t cap = j->cap_ops ? j->cap_ops * 2 : 16;
+	struct addr_op *ops;
+
+	if (j->n_ops == j->cap_ops) {
+		ops = reallocarray(j->ops, cap, sizeof(*ops));
+		if (!ops)
+			return -ENOMEM;
+		j->ops = ops;
+		j->cap_ops = cap;
+	}
+	j->ops[j->n_ops++] = (struct addr_op){ .addr = *a, .put = put };
+	return 0;
+}
+
+static bool addr_wanted(const struct kernel_addr *addrs, size_t n, const struct kernel_addr *a)
+{
+	size_t lo = 0, hi = n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int c = ip_cmp(&addrs[mid].ip, &a->ip);
+
+		if (c == 0)
+			return addrs[mid].ifindex == a->ifindex;
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return false;
+}
+
+bool kernel_has_addr(const struct kernel *k, const struct kernel_addr *a)
+{
+	const struct link_state *s = link_watch_state(k->links);
+	size_t lo = 0, hi = s->n_addrs;
+
+	while (lo < hi) { /* sorted by index, ip */
+		size_t mid = lo + (hi - lo) / 2;
+		const struct link_addr *have = &s->addrs[mid];
+		int c = have->index != a->ifindex ? (have->index < a->ifindex ? -1 : 1) : ip_cmp(&have->ip, &a->ip);
+
+		if (c == 0)
+			return have->ours;
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return false;
+}
+
+/* Deletions first: nothing is more urgent than to stop answering. */
+static int addr_plan_all(struct kernel *k, const struct kernel_addr *addrs, size_t n, bool refresh)
+{
+	const struct link_state *s = link_watch_state(k->links);
+	int r = 0;
+
+	k->addr.n_ops = 0;
+	for (size_t i = 0; i < s->n_addrs && r == 0; i++) {
+		struct kernel_addr have = { s->addrs[i].ip, s->addrs[i].index };
+
+		if (s->addrs[i].ours && !addr_wanted(addrs, n, &have))
+			r = addr_plan(&k->addr, &have, false);
+	}
+	for (size_t i = 0; i < n && r == 0; i++)
+		if (refresh || !kernel_has_addr(k, &addrs[i]))
+			r = addr_plan(&k->addr, &addrs[i], true);
+	return r;
+}
+
+mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr *addrs, size_t n)
+{
+	bool refresh = mono_reached(now, k->addr_refresh_at);
+
+	if (k->addr_busy)
+		return MONO_NEVER;
+	if (mono_before(now, k->addr_retry_at))
+		return k->addr_retry_at;
+	if (addr_plan_all(k, addrs, n, refresh) < 0)
+		log_event(LOG_ERROR, "out_of_memory", "the plan for addresses does not fit; part of it is done");
+	if (refresh || mono_is_never(k->addr_refresh_at))
+		k->addr_refresh_at = mono_add_ms(now, (int64_t)k->valid_s * MS_PER_S / 2);
+	if (k->addr.n_ops > 0) {
+		k->addr_busy = true;
+		k->addr.k = k;
+		k->addr.valid_s = k->valid_s;
+		k->addr.failed = (struct ip){ 0 };
+		k->addr.job = (struct worker_job){ .run = addr_run, .done = addr_done };
+		worker_submit(k->worker, &k->addr.job);
+	}
+	return n > 0 ? k->addr_refresh_at : MONO_NEVER;
+}
+
+int kernel_init(struct kernel *k, struct worker *w, bool use_nat, uint32_t valid_s, void (*changed)(void *), void *ctx,
+		struct err_info *err)
+{
+	memset(k, 0, sizeof(*k));
+	k->worker = w;
+	k->use_nat = use_nat;
+	k->valid_s = valid_s;
+	k->changed = changed;
+	k->ctx = ctx;
+	k->next = &k->slots[0];
+	k->flight = &k->slots[1];
+	k->seen = &k->slots[2];
+	k->nat_as_wanted = !use_nat;
+	k->addr_refresh_at = MONO_NEVER;
+	return link_watch_new(&k->links, err);
+}
+
+void kernel_fini(struct kernel *k)
+{
+	for (size_t i = 0; i < ARRAY_LEN(k->slots); i++)
+		free(k->slots[i].arena.base);
+	free(k->plan_arena.base);
+	free(k->addr.ops);
+	nat_dump_free(&k->dump);
+	nat_dump_free(&k->nat.dump);
+	nlsock_free(k->nat.sock);
+	nlsock_free(k->addr.sock);
+	link_watch_free(k->links);
+}

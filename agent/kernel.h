@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernel.h: makes this node's kernel what the core wants: diffs against what is observed, hands the plan to the
+ * worker, takes the outcome back.  Level-triggered: kernel_sync() may be called at any time and does nothing when all
+ * is as wanted.
+ *
+ * Three wanted states are kept: the next one (being built), the one in flight, the one observed. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/base/arena.h"
+#include "agent/base/mono.h"
+#include "agent/core/diff.h"
+#include "agent/core/wanted.h"
+#include "agent/worker.h"
+#include "netlink/link_watch.h"
+#include "netlink/nat_if.h"
+#include "netlink/nlsock.h"
+
+/* Where a VIP should be. */
+struct kernel_addr {
+	struct ip ip;
+	int ifindex;
+};
+
+struct kernel_slot {
+	struct arena arena;
+	struct wanted wanted;
+};
+
+struct nat_job {
+	struct worker_job job; /* first: the worker hands this back */
+	struct kernel *k;
+	struct nlsock *sock; /* the worker's while the job runs */
+	bool ready;	     /* the table was made sure of and read */
+	bool reread;	     /* make sure and read again before anything else */
+	struct nat_plan plan;
+	struct nat_dump dump;
+	int result;
+	size_t done;
+	struct err_info err;
+};
+
+struct addr_op {
+	struct kernel_addr addr;
+	bool put;
+	int result;
+};
+
+struct addr_job {
+	struct worker_job job;
+	struct kernel *k;
+	struct nlsock *sock;
+	struct addr_op *ops; /* malloc */
+	size_t n_ops, cap_ops;
+	uint32_t valid_s;
+	struct err_info err; /* of the first that failed */
+	struct ip failed;
+};
+
+struct kernel {
+	struct worker *worker;
+	struct link_watch *links;
+	uint32_t valid_s; /* lifetime of a VIP's address */
+	bool use_nat;	  /* data plane nft */
+
+	struct kernel_slot slots[3];
+	struct kernel_slot *next, *flight, *seen; /* permutation of slots */
+	struct nat_state observed; /* points into 'seen', or into 'dump' right after reading */
+	struct nat_state pending;  /* of the job in flight; points into 'flight' */
+	bool next_built;	   /* 'next' holds a wanted state that is not in flight yet */
+	bool need_build;	   /* the owner is to build 'next' again: what is observed has changed */
+	struct nat_dump dump;
+	struct arena plan_arena;
+	bool nat_ready;	  /* table there, observed valid */
+	bool nat_busy, nat_as_wanted;
+	mono_t nat_retry_at;
+
+	bool addr_busy;
+	mono_t addr_refresh_at; /* of lifetimes */
+	mono_t addr_retry_at;
+	bool addr_failing;
+
+	struct nat_job nat;
+	struct addr_job addr;
+	char problem[ERR_TEXT_MAX]; /* last error, "" = none */
+	uint64_t netlink_errors;
+	uint64_t nat_ops_applied, addr_ops_applied;
+	void (*changed)(void *ctx); /* a job has ended */
+	void *ctx;
+};
+
+/* valid_s: whole seconds. */
+MUST_USE int kernel_init(struct kernel *k, struct worker *w, bool use_nat, uint32_t valid_s, void (*changed)(void *),
+			 void *ctx, struct err_info *err);
+void kernel_fini(struct kernel *k);
+
+/* Where the owner builds the wanted state (arena and result); then it sets next_built.  May be done again before the
+ * last one went into flight. */
+static inline struct kernel_slot *kernel_next(struct kernel *k)
+{
+	return k->next;
+}
+
+/* Starts what is missing between the wanted state and the kernel.  Returns when to call again at the latest. */
+mono_t kernel_sync_nat(struct kernel *k, mono_t now);
+
+/* Addresses likewise; addrs sorted by ip.  n = 0 withdraws all of ours. */
+mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr *addrs, size_t n);
+
+/* The address is on that interface, carrying our mark. */
+bool kernel_has_addr(const struct kernel *k, const struct kernel_addr *a);
+
+/* For callers of the pure core that got -ENOSPC: an empty arena of twice the size.  -ENOMEM also past 256 MiB. */
+MUST_USE int arena_grow(struct arena *a);

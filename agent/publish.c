@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* publish.c: one Service after the other: what is missing in the API is written. */
+#include "agent/publish.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/base/log.h"
+#include "agent/base/text.h"
+#include "agent/kube/write_json.h"
+
+#define PUBLISH_IN_FLIGHT_MAX 16
+#define PUBLISH_TIMEOUT_MS 5000
+#define PUBLISH_RETRY_MS 500
+#define PUBLISH_RETRY_MAX_MS 30000
+#define EVENTS_PER_S 25.0
+#define EVENTS_BURST 50.0
+#define REPLY_BODY_MAX (64 * 1024)
+
+enum write_kind {
+	WRITE_ALLOCATION,
+	WRITE_STATUS,
+	WRITE_CLEAR,
+};
+
+/* A write under way; freed by its reply.  The Service may go meanwhile, so it is found again by name. */
+struct publish_call {
+	struct publish *p;
+	enum write_kind kind;
+	bool first; /* the status showed no address before */
+	char *ns, *name;
+};
+
+static void call_free(struct publish_call *c)
+{
+	if (!c)
+		return;
+	free(c->ns);
+	free(c->name);
+	free(c);
+}
+
+static char *ips_text(const struct ip *ips, size_t n, char *buf, size_t size)
+{
+	char one[IP_TEXT_MAX];
+	size_t at = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < n && at < size; i++)
+		at += (size_t)snprintf(buf + at, size - at, "%s%s", i ? ", " : "", ip_format(&ips[i], one));
+	return buf;
+}
+
+/* ---- Events ---- */
+
+static bool take_token(struct publish *p, mono_t now)
+{
+	p->event_tokens += EVENTS_PER_S * (double)mono_diff_ms(now, p->tokens_at) / (double)MS_PER_S;
+	if (p->event_tokens > EVENTS_BURST)
+		p->event_tokens = EVENTS_BURST;
+	p->tokens_at = now;
+	if (p->event_tokens < 1)
+		return false;
+	p->event_tokens -= 1;
+	return true;
+}
+
+static void on_event_reply(void *ctx, const struct kube_reply *rp)
+{
+	static struct log_limit limit;
+	struct publish *p = ctx;
+	uint32_t left_out;
+
+	if (rp->status == 201 || rp->status == 200) {
+		p->metrics->events_sent++;
+		return;
+	}
+	p->metrics->events_dropped++;
+	if (log_limit(&limit, mono_now().ns, 10000, &left_out))
+		log_event(LOG_WARN, "event_dropped", "an Event could not be sent", log_int("status", rp->status),
+			  log_str("error", rp->err.text), log_int("left_out", left_out));
+}
+
+static void send_event(struct publish *p, const struct service *s, bool good, const char *reason, const char *note)
+{
+	struct event_body e = {
+		.ns = s->meta.ns,
+		.service = s->meta.name,
+		.uid = s->meta.uid,
+		.type = good ? "Normal" : "Warning",
+		.reason = reason,
+		.action = good ? "Announce" : "Allocate",
+		.note = note,
+		.instance = p->instance,
+		.unique = p->unique++,
+	};
+	struct buf body = BUF_INIT(16 * 1024), path = BUF_INIT(1024);
+	struct kube_request rq = { .method = KUBE_POST, .channel = KUBE_CHANNEL_GENERAL,
+				   .content_type = "application/json", .timeout_ms = PUBLISH_TIMEOUT_MS };
+	struct err_info err = ERR_INFO_INIT;
+	struct timespec ts = { 0 };
+
+	IGNORE(clock_gettime(CLOCK_REALTIME, &ts)); /* cannot fail for this clock */
+	e.time_us = (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+	buf_printf(&path, "/apis/events.k8s.io/v1/namespaces/%s/events", s->meta.ns);
+	if (event_encode(&e, &body) < 0 || buf_failed(&body) || buf_failed(&path)) {
+		p->metrics->events_dropped++;
+	} else {
+		rq.path = buf_text(&path);
+		rq.body = buf_text(&body);
+		if (kube_request(p->client, &rq, on_event_reply, p, &err) < 0)
+			p->metrics->events_dropped++;
+	}
+	buf_fini(&body);
+	buf_fini(&path);
+}
+
+/* FNV-1a, never 0: to know a problem that was told already. */
+static uint64_t problem_hash(const char *a, const char *b)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (const char *p = a; *p; p++)
+		h = (h ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
+	for (const char *p = b; *p; p++)
+		h = (h ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
+	return h | 1;
+}
+
+/* True when an Event is due but has to wait for a token. */
+static bool tell_problem(struct publish *p, mono_t now, struct store_service *e, const struct pool_decision *d)
+{
+	const struct service *s = e->object;
+	const char *reason = d->reason ? d->reason : *s->problem ? "BadAnnotation" : NULL;
+	const char *message = d->reason && d->message ? d->message : s->problem;
+	uint64_t hash = reason ? problem_hash(reason, message) : 0;
+
+	if (hash == e->publish.reported)
+		return false;
+	if (hash && !take_token(p, now))
+		return true;
+	e->publish.reported = hash;
+	if (!hash)
+		return false;
+	log_event(LOG_WARN, "service_problem", message, log_str("namespace", s->meta.ns), log_str("service", s->meta.name),
+		  log_str("reason", reason));
+	send_event(p, s, false, reason, message);
+	return false;
+}
+
+static bool tell_move(struct publish *p, mono_t now, struct store_service *e, const struct pool_decision *d)
+{
+	char note[256], ips[128];
+
+	if (!e->publish.move_pending)
+		return false;
+	if (!take_token(p, now))
+		return true;
+	e->publish.move_pending = false;
+	IGNORE(snprintf(note, sizeof(note), "%s now answered by node %s", ips_text(d->ips, d->n_ips, ips, sizeof(ips)),
+			p->node)); /* cut is fine */
+	send_event(p, e->object, true, "Moved", note);
+	return false;
+}
+
+/* ---- status and allocation ---- */
+
+static void write_failed(struct store_service *e, const struct publish_call *c, const struct kube_reply *rp)
+{
+	int64_t ms = PUBLISH_RETRY_MS << (e->publish.failures < 6 ? e->publish.failures : 6);
+
+	if (ms > PUBLISH_RETRY_MAX_MS)
+		ms = PUBLISH_RETRY_MAX_MS;
+	if (rp->retry_after_ms > ms)
+		ms = rp->retry_after_ms < PUBLISH_RETRY_MAX_MS ? rp->retry_after_ms : PUBLISH_RETRY_MAX_MS;
+	if (rp->status == 409 || rp->status == 404)
+		ms = 50; /* our view is behind: the watch brings it up to date */
+	else
+		e->publish.failures++;
+	e->publish.retry_at = mono_add_ms(mono_now(), ms);
+	log_event(rp->status == 409 || rp->status == 404 ? LOG_DEBUG : LOG_WARN, "service_write_failed",
+		  "writing a Service's status failed; trying again", log_str("namespace", c->ns),
+		  log_str("service", c->name), log_int("status", rp->status), log_str("error", rp->err.text),
+		  log_int("retry_ms", ms));
+}
+
+static void write_succeeded(struct publish *p, struct store_service *e, const struct publish_call *c)
+{
+	const struct service *s = e->object;
+	char note[256], ips[128];
+
+	ips_text(s->ingress, s->n_ingress, ips, sizeof(ips));
+	e->publish.failures = 0;
+	if (c->kind == WRITE_ALLOCATION) {
+		ips_text(s->allocated, s->n_allocated, ips, sizeof(ips));
+		log_event(LOG_INFO, "allocated", "addresses were allocated", log_str("namespace", c->ns),
+			  log_str("service", c->name), log_str("addresses", ips));
+		return;
+	}
+	log_event(LOG_INFO, c->kind == WRITE_STATUS ? "published" : "cleared",
+		  c->kind == WRITE_STATUS ? "the Service's status shows its addresses" : "the Service's status was cleared",
+		  log_str("namespace", c->ns), log_str("service", c->name), log_str("addresses", ips));
+	if (c->kind == WRITE_STATUS && c->first) {
+		IGNORE(snprintf(note, sizeof(note), "%s answered by node %s", ips, p->node)); /* cut is fine */
+		e->publish.move_pending = false;
+		send_event(p, s, true, "Assigned", note);
+	}
+}
+
+static void on_write_reply(void *ctx, const struct kube_reply *rp)
+{
+	struct publish_call *c = ctx;
+	struct publish *p = c->p;
+	struct store_service *e;
+
+	p->in_flight--;
+	if (rp->status == 200)
+		store_put_service(p->store, rp->body, rp->len);
+	e = store_find(p->store, c->ns, c->name);
+	if (e) {
+		e->publish.busy = false;
+		if (rp->status == 200)
+			write_succeeded(p, e, c);
+		else
+			write_failed(e, c, rp);
+	}
+	call_free(c);
+}
+
+static void start_write(struct publish *p, struct store_service *e, enum write_kind kind, const struct pool_decision *d)
+{
+	const struct service *s = e->object;
+	struct publish_call *c = calloc(1, sizeof(*c));
+	struct buf body = BUF_INIT(REPLY_BODY_MAX), path = BUF_INIT(2048);
+	struct kube_request rq = { .method = KUBE_PATCH, .channel = KUBE_CHANNEL_GENERAL,
+				   .content_type = "application/merge-patch+json", .timeout_ms = PUBLISH_TIMEOUT_MS };
+	struct err_info err = ERR_INFO_INIT;
+	int r = c ? 0 : -1;
+
+	if (c) {
+		*c = (struct publish_call){ p, kind, s->n_ingress == 0, strdup(s->meta.ns), strdup(s->meta.name) };
+		r = c->ns && c->name ? service_status_path(s->meta.ns, s->meta.name, &path) : -1;
+	}
+	if (r == 0 && kind == WRITE_ALLOCATION)
+		r = allocation_patch(d->ips, d->n_ips, s->meta.resource_version, &body);
+	else if (r == 0)
+		r = status_patch(d->ips, kind == WRITE_CLEAR ? 0 : d->n_ips, kind == WRITE_CLEAR,
+				 s->meta.resource_version, &body);
+	if (r == 0 && buf_failed(&body) == 0 && buf_failed(&path) == 0) {
+		rq.path = buf_text(&path);
+		rq.body = buf_text(&body);
+		r = kube_request(p->client, &rq, on_write_reply, c, &err);
+	}
+	if (r == 0) {
+		p->in_flight++;
+		e->publish.busy = true;
+	} else {
+		e->publish.retry_at = mono_add_ms(mono_now(), PUBLISH_RETRY_MS);
+		log_event(LOG_ERROR, "service_write_failed", "a write could not be started", log_str("error", err.text));
+		call_free(c);
+	}
+	buf_fini(&body);
+	buf_fini(&path);
+}
+
+static bool same_ips(const struct service *s, const struct pool_decision *d)
+{
+	if (s->n_ingress != d->n_ips || s->ingress_foreign || !s->ingress_all_vip_mode)
+		return false;
+	for (size_t i = 0; i < d->n_ips; i++)
+		if (!ip_eq(&s->ingress[i], &d->ips[i]))
+			return false;
+	return true;
+}
+
+static bool has_allocated(const struct service *s, const struct pool_decision *d)
+{
+	if (s->n_allocated != d->n_ips)
+		return false;
+	for (size_t i = 0; i < d->n_ips; i++)
+		if (!ip_eq(&s->allocated[i], &d->ips[i]))
+			return false;
+	return true;
+}
+
+static bool all_live(const struct pool_decision *d, bool (*live)(void *, const struct ip *), void *ctx)
+{
+	for (size_t i = 0; i < d->n_ips; i++)
+		if (!live(ctx, &d->ips[i]))
+			return false;
+	return true;
+}
+
+/* What the Service lacks, if anything. */
+static bool write_needed(const struct service *s, const struct pool_decision *d, bool up, enum write_kind *ret)
+{
+	switch (d->state) {
+	case POOL_FOREIGN:
+		return false;
+	case POOL_RELEASE:
+		*ret = WRITE_CLEAR;
+		return true;
+	case POOL_KEEP:
+	case POOL_ASSIGN:
+	case POOL_FAILED:
+		break;
+	}
+	if (!has_allocated(s, d)) {
+		*ret = WRITE_ALLOCATION;
+		return true;
+	}
+	*ret = WRITE_STATUS;
+	return up && !same_ips(s, d);
+}
+
+mono_t publish_run(struct publish *p, mono_t now, const struct pool_decision *decisions,
+		   bool (*live)(void *ctx, const struct ip *ip), void *ctx)
+{
+	mono_t wake = MONO_NEVER;
+
+	for (size_t i = 0; i < p->store->n_services; i++) {
+		struct store_service *e = p->store->services[i];
+		const struct pool_decision *d = &decisions[i];
+		enum write_kind kind;
+		bool up;
+
+		if (d->state == POOL_FOREIGN || e->object->meta.deleting)
+			continue;
+		up = all_live(d, live, ctx);
+		if (tell_problem(p, now, e, d) || (up && d->n_ips > 0 && tell_move(p, now, e, d)))
+			wake = mono_min(wake, mono_add_ms(now, 100)); /* out of tokens */
+		if (e->publish.busy || !write_needed(e->object, d, up, &kind))
+			continue;
+		if (mono_before(now, e->publish.retry_at))
+			wake = mono_min(wake, e->publish.retry_at);
+		else if (p->in_flight < PUBLISH_IN_FLIGHT_MAX)
+			start_write(p, e, kind, d);
+	}
+	return wake;
+}
+
+void publish_init(struct publish *p, struct kube_client *client, struct store *store, struct metrics *metrics,
+		  const char *node, const char *instance)
+{
+	*p = (struct publish){ .client = client, .store = store, .metrics = metrics, .node = node, .instance = instance,
+			       .event_tokens = EVENTS_BURST, .tokens_at = mono_now() };
+	p->unique = (uint64_t)p->tokens_at.ns;
+}

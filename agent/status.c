@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* status.c: the agent's state for people (a table of at most 100 columns) and for programs (JSON). */
+#include <inttypes.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "agent/base/text.h"
+#include "agent/version.h"
+
+unsigned int agent_services(const struct agent *a)
+{
+	unsigned int n = 0;
+
+	if (!a->decisions || a->store.dirty)
+		return 0;
+	for (size_t i = 0; i < a->n_decisions; i++)
+		n += a->decisions[i].state != POOL_FOREIGN && a->decisions[i].state != POOL_RELEASE;
+	return n;
+}
+
+bool agent_ready(struct agent *a, struct buf *why)
+{
+	bool ready = true;
+
+	if (!store_synced(&a->store)) {
+		buf_puts(why, "Services and EndpointSlices are not in view yet\n");
+		ready = false;
+	}
+	if (!leader_knows(&a->leader)) {
+		buf_puts(why, "the Lease is not in view yet\n");
+		ready = false;
+	}
+	if (a->kernel.use_nat && (!a->kernel.nat_ready || !a->planned)) {
+		buf_puts(why, "the data plane is not up yet\n");
+		ready = false;
+	} else if (a->kernel.use_nat && !a->kernel.nat_as_wanted && *a->kernel.problem) {
+		buf_printf(why, "the kernel is not as wanted: %s\n", a->kernel.problem);
+		ready = false;
+	}
+	if (a->stop != STOP_NO) {
+		buf_puts(why, "stopping\n");
+		ready = false;
+	}
+	return ready;
+}
+
+static const char *proto_name(uint8_t proto)
+{
+	return proto == IPPROTO_TCP ? "TCP" : proto == IPPROTO_UDP ? "UDP" : proto == IPPROTO_SCTP ? "SCTP" : "?";
+}
+
+/* "node1" of "node1_a1b2c3d4_01234567"; the whole of what is not of this form. */
+static void node_of(const char *holder, char *buf, size_t size)
+{
+	const char *cut = NULL;
+
+	for (const char *p = holder; *p; p++)
+		if (*p == '_')
+			cut = cut && strchr(p + 1, '_') == NULL ? cut : p;
+	IGNORE(text_copy(buf, size, holder)); /* sizes match */
+	if (cut && (size_t)(cut - holder) < size)
+		buf[cut - holder] = '\0';
+}
+
+static const char *role(const struct agent *a, mono_t now)
+{
+	return leader_holds(&a->leader, now) ? "holder" : a->leader.elect.fit ? "candidate" : "unfit";
+}
+
+static void key(struct buf *out, const char *name)
+{
+	buf_json_string(out, name);
+	buf_puts(out, ":");
+}
+
+static void json_text(struct buf *out, const char *name, const char *value, bool last)
+{
+	key(out, name);
+	buf_json_string(out, value);
+	if (!last)
+		buf_puts(out, ",");
+}
+
+static void json_vips(const struct agent *a, struct buf *out)
+{
+	char ip[IP_TEXT_MAX], name[IF_NAMESIZE];
+
+	key(out, "vips");
+	buf_puts(out, "[");
+	for (size_t i = 0; i < a->vips.n; i++) {
+		const struct vip *v = &a->vips.v[i];
+
+		buf_puts(out, i ? ",{" : "{");
+		json_text(out, "address", ip_format(&v->ip, ip), false);
+		json_text(out, "interface", v->ifindex && if_indextoname((unsigned int)v->ifindex, name) ? name : "", false);
+		buf_printf(out, "\"live\":%s,\"announced\":%" PRIu64 "}", v->live ? "true" : "false", v->rounds);
+	}
+	buf_puts(out, "]");
+}
+
+static void json_service(const struct agent *a, size_t i, struct buf *out)
+{
+	const struct service *s = a->store.services[i]->object;
+	const struct pool_decision *d = &a->decisions[i];
+	char ip[IP_TEXT_MAX];
+
+	buf_puts(out, "{");
+	json_text(out, "namespace", s->meta.ns, false);
+	json_text(out, "name", s->meta.name, false);
+	key(out, "addresses");
+	buf_puts(out, "[");
+	for (size_t k = 0; k < d->n_ips; k++) {
+		buf_puts(out, k ? "," : "");
+		buf_json_string(out, ip_format(&d->ips[k], ip));
+	}
+	buf_puts(out, "],\"ports\":[");
+	for (size_t k = 0; k < s->n_ports; k++)
+		buf_printf(out, "%s{\"port\":%u,\"protocol\":\"%s\"}", k ? "," : "", s->ports[k].port,
+			   proto_name(s->ports[k].proto));
+	buf_puts(out, "],");
+	json_text(out, "reason", d->reason ? d->reason : "", false);
+	json_text(out, "problem", d->message ? d->message : s->problem, true);
+	buf_puts(out, "}");
+}
+
+static void json_services(const struct agent *a, struct buf *out)
+{
+	bool first = true;
+
+	key(out, "services");
+	buf_puts(out, "[");
+	for (size_t i = 0; a->decisions && !a->store.dirty && i < a->n_decisions; i++) {
+		if (a->decisions[i].state == POOL_FOREIGN || a->decisions[i].state == POOL_RELEASE)
+			continue;
+		buf_puts(out, first ? "" : ",");
+		json_service(a, i, out);
+		first = false;
+	}
+	buf_puts(out, "]");
+}
+
+static void json_lease(const struct agent *a, mono_t now, struct buf *out)
+{
+	const struct leader *l = &a->leader;
+	char node[LEASE_HOLDER_MAX];
+
+	node_of(l->seen.holder, node, sizeof(node));
+	key(out, "lease");
+	buf_puts(out, "{");
+	json_text(out, "namespace", l->ns, false);
+	json_text(out, "name", l->name, false);
+	json_text(out, "holder", node, false);
+	json_text(out, "holder_identity", l->seen.holder, false);
+	json_text(out, "state", elect_state_name(l->elect.state), false);
+	buf_printf(out, "\"in_view\":%s,\"transitions\":%u,\"duration_ms\":%" PRId64,
+		   l->elect.fresh ? "true" : "false", l->seen.transitions, a->cfg->lease_ms);
+	if (l->renewed_at.ns)
+		buf_printf(out, ",\"renewed_ago_ms\":%" PRId64, mono_diff_ms(now, l->renewed_at));
+	if (leader_holds(l, now))
+		buf_printf(out, ",\"deadline_in_ms\":%" PRId64, mono_diff_ms(l->elect.deadline, now));
+	buf_puts(out, "}");
+}
+
+static void render_json(struct agent *a, struct buf *out)
+{
+	struct buf why = BUF_INIT(4096);
+	mono_t now = mono_now();
+	bool ready = agent_ready(a, &why);
+
+	buf_puts(out, "{");
+	json_text(out, "version", version_text(), false);
+	json_text(out, "node", a->cfg->node_name, false);
+	json_text(out, "identity", a->elect_cfg.identity, false);
+	json_text(out, "role", role(a, now), false);
+	buf_printf(out, "\"ready\":%s,", ready ? "true" : "false");
+	json_text(out, "not_ready_because", buf_text(&why), false);
+	json_text(out, "gate", "none", false);
+	json_text(out, "on_api_loss", "fence", false);
+	json_lease(a, now, out);
+	buf_printf(out, ",\"api\":{\"synced\":%s,\"services\":%zu,\"slices\":%zu},", store_synced(&a->store) ? "true" : "false",
+		   a->store.n_services, a->store.n_slices);
+	buf_printf(out, "\"kernel\":{\"ready\":%s,\"as_wanted\":%s,", !a->kernel.use_nat || a->kernel.nat_ready ? "true" : "false",
+		   a->kernel.nat_as_wanted ? "true" : "false");
+	json_text(out, "problem", a->kernel.problem, true);
+	buf_puts(out, "},");
+	json_vips(a, out);
+	buf_puts(out, ",");
+	json_services(a, out);
+	buf_puts(out, "}\n");
+	buf_fini(&why);
+}
+
+static void text_head(struct agent *a, mono_t now, struct buf *out)
+{
+	struct buf why = BUF_INIT(4096);
+	bool ready = agent_ready(a, &why);
+	char node[LEASE_HOLDER_MAX];
+
+	node_of(a->leader.seen.holder, node, sizeof(node));
+	buf_printf(out, "Node       %s (%s, %s)\n", a->cfg->node_name, role(a, now), ready ? "ready" : "not ready");
+	if (!ready)
+		buf_printf(out, "           %s", buf_text(&why));
+	buf_printf(out, "Lease      %s/%s held by %s", a->leader.ns, a->leader.name, *node ? node : "nobody");
+	if (leader_holds(&a->leader, now))
+		buf_printf(out, ", renewed %" PRId64 " ms ago, deadline in %" PRId64 " ms", mono_diff_ms(now, a->leader.renewed_at),
+			   mono_diff_ms(a->leader.elect.deadline, now));
+	else if (!a->leader.elect.fresh)
+		buf_puts(out, " (not in view)");
+	buf_printf(out, "\nAPI        %s, %u Services served of %zu\n", store_synced(&a->store) ? "in view" : "not in view yet",
+		   agent_services(a), a->store.n_services);
+	buf_printf(out, "Kernel     %s%s%s\n", a->kernel.nat_as_wanted ? "as wanted" : "being brought up to date",
+		   *a->kernel.problem ? ": " : "", a->kernel.problem);
+	buf_fini(&why);
+}
+
+static void render_text(struct agent *a, struct buf *out)
+{
+	char ip[IP_TEXT_MAX], name[IF_NAMESIZE], service[128];
+
+	text_head(a, mono_now(), out);
+	if (a->vips.n)
+		buf_printf(out, "\n%-39s %-10s %-8s %s\n", "VIP", "INTERFACE", "HERE", "ANNOUNCED");
+	for (size_t i = 0; i < a->vips.n; i++) {
+		const struct vip *v = &a->vips.v[i];
+
+		buf_printf(out, "%-39s %-10s %-8s %" PRIu64 "\n", ip_format(&v->ip, ip),
+			   v->ifindex && if_indextoname((unsigned int)v->ifindex, name) ? name : "-", v->live ? "yes" : "no",
+			   v->rounds);
+	}
+	if (agent_services(a))
+		buf_printf(out, "\n%-48s %s\n", "SERVICE", "ADDRESSES");
+	for (size_t i = 0; a->decisions && !a->store.dirty && i < a->n_decisions; i++) {
+		const struct object_meta *m = &a->store.services[i]->object->meta;
+		const struct pool_decision *d = &a->decisions[i];
+
+		if (d->state == POOL_FOREIGN || d->state == POOL_RELEASE)
+			continue;
+		IGNORE(snprintf(service, sizeof(service), "%s/%s", m->ns, m->name)); /* cut is fine */
+		buf_printf(out, "%-48s", service);
+		for (size_t k = 0; k < d->n_ips; k++)
+			buf_printf(out, " %s", ip_format(&d->ips[k], ip));
+		if (d->reason)
+			buf_printf(out, " %s: %s", d->reason, d->message ? d->message : "");
+		buf_puts(out, "\n");
+	}
+}
+
+void status_render(struct agent *a, bool json, struct buf *out)
+{
+	if (json)
+		render_json(a, out);
+	else
+		render_text(a, out);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store.h: the Services and EndpointSlices in view, kept current by two watches.
+ *
+ * A complete view (begin .. synced) marks and sweeps, so that objects deleted during a gap go.  Objects are kept
+ * sorted, as the pure core wants them.  An object that cannot be decoded keeps its last good version and is
+ * reported. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/base/mono.h"
+#include "agent/base/object.h"
+#include "agent/kube/client.h"
+#include "agent/kube/watch.h"
+
+/* What the publisher remembers of a Service; see publish.c. */
+struct publish_state {
+	bool busy;	    /* a write of ours is under way */
+	mono_t retry_at;    /* not before this */
+	unsigned int failures;
+	uint64_t reported;  /* hash of the last problem an Event told of; 0 = none */
+	bool move_pending;  /* tell of the move once live */
+};
+
+struct store_service {
+	struct service *object;
+	struct publish_state publish;
+	bool marked; /* not seen yet in the complete view under way */
+};
+
+struct store_slice {
+	struct slice *object;
+	bool marked;
+};
+
+struct store {
+	struct store_service **services; /* sorted by namespace, name */
+	size_t n_services, cap_services;
+	struct store_slice *slices; /* sorted by namespace, service, name */
+	size_t n_slices, cap_slices;
+	bool services_synced, slices_synced; /* a complete view was had once */
+	bool dirty;			     /* changed since the owner cleared it */
+	struct kube_watch *services_watch, *slices_watch;
+	uint64_t bad_objects; /* could not be decoded, since start */
+};
+
+/* Starts both watches. */
+MUST_USE int store_init(struct store *s, struct kube_client *client, uint64_t seed, struct err_info *err);
+void store_fini(struct store *s);
+
+static inline bool store_synced(const struct store *s)
+{
+	return s->services_synced && s->slices_synced;
+}
+
+/* Takes a Service as an API reply shows it, so that a write of ours is seen at once. */
+void store_put_service(struct store *s, const char *json, size_t len);
+
+/* NULL when not in view. */
+struct store_service *store_find(const struct store *s, const char *ns, const char *name);

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vips.c: the table of VIPs and its announcements. */
+#include "agent/vips.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "agent/base/log.h"
+#include "agent/core/place.h"
+#include "netlink/sysctl.h"
+
+#define ROUNDS_A_CALL 64
+#define ROUND_GAP_MS 10 /* between two batches of rounds */
+
+int vips_init(struct vips *v, struct metrics *metrics, uint64_t seed, struct err_info *err)
+{
+	memset(v, 0, sizeof(*v));
+	v->metrics = metrics;
+	v->prng.state = seed;
+	return announce_if_new(&v->announcer, err);
+}
+
+void vips_fini(struct vips *v)
+{
+	announce_if_free(v->announcer);
+	free(v->v);
+	free(v->addrs);
+	memset(v, 0, sizeof(*v));
+}
+
+static const struct vip *vips_find(const struct vips *v, const struct ip *ip)
+{
+	size_t lo = 0, hi = v->n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int c = ip_cmp(&v->v[mid].ip, ip);
+
+		if (c == 0)
+			return &v->v[mid];
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
+
+bool vips_is_live(const struct vips *v, const struct ip *ip)
+{
+	const struct vip *vip = vips_find(v, ip);
+
+	return vip && vip->live;
+}
+
+int vips_update(struct vips *v, const struct wanted *w)
+{
+	struct vip *fresh = calloc(w->n_vips ? w->n_vips : 1, sizeof(*fresh));
+	struct kernel_addr *addrs = calloc(w->n_vips ? w->n_vips : 1, sizeof(*addrs));
+
+	if (!fresh || !addrs) {
+		free(fresh);
+		free(addrs);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < w->n_vips; i++) {
+		const struct vip *old = vips_find(v, &w->vips[i].ip);
+
+		if (old)
+			fresh[i] = *old;
+		else
+			fresh[i].ip = w->vips[i].ip;
+	}
+	free(v->v);
+	free(v->addrs);
+	v->v = fresh;
+	v->addrs = addrs;
+	v->n = v->cap = w->n_vips;
+	v->n_addrs = 0;
+	return 0;
+}
+
+static const struct link *link_of(const struct link_state *s, int index)
+{
+	for (size_t i = 0; i < s->n_links; i++)
+		if (s->links[i].index == index)
+			return &s->links[i];
+	return NULL;
+}
+
+bool vips_place(struct vips *v, const struct link_state *s, const char *const *names, size_t n_names)
+{
+	bool moved = false;
+
+	v->n_addrs = 0;
+	for (size_t i = 0; i < v->n; i++) {
+		struct vip *vip = &v->v[i];
+		const struct link *l = place_vip(s, names, n_names, &vip->ip);
+		int index = l ? l->index : 0;
+
+		if (!l && vip->rounds == 0 && vip->ifindex == 0)
+			log_event(LOG_DEBUG, "vip_without_interface", "no interface of this node suits the VIP",
+				  log_ip("vip", &vip->ip));
+		moved |= vip->ifindex != index;
+		vip->ifindex = index;
+		if (l)
+			v->addrs[v->n_addrs++] = (struct kernel_addr){ vip->ip, index };
+	}
+	return moved;
+}
+
+size_t vips_refresh_live(struct vips *v, const struct kernel *k, bool holds, mono_t now)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < v->n; i++) {
+		struct vip *vip = &v->v[i];
+		const struct kernel_addr at = { vip->ip, vip->ifindex };
+		bool live = holds && vip->ifindex && kernel_has_addr(k, &at);
+
+		if (live != vip->live) {
+			const struct link *l = link_of(link_watch_state(k->links), vip->ifindex);
+
+			log_event(LOG_INFO, live ? "vip_up" : "vip_down",
+				  live ? "this node answers for the VIP" : "this node no longer answers for the VIP",
+				  log_ip("vip", &vip->ip), log_str("interface", l ? l->name : ""));
+			if (live)
+				schedule_start(&vip->schedule, now);
+		}
+		vip->live = live;
+		n += live;
+	}
+	return n;
+}
+
+static void announce_one(struct vips *v, const struct link *l, struct vip *vip, mono_t now)
+{
+	static struct log_limit limit;
+	struct err_info err = ERR_INFO_INIT;
+	unsigned int frames = 0;
+	uint32_t left_out;
+	int router = 0;
+
+	if (vip->ip.family == IP_V6 && sysctl_get(SYSCTL_FORWARD_V6, l->name, &router, NULL) < 0)
+		router = 0; /* R=0 is the cautious answer; the interface may just have gone */
+	if (announce_if_send(v->announcer, l, &vip->ip, router != 0, &frames, &err) < 0) {
+		v->metrics->announce_errors++;
+		if (log_limit(&limit, now.ns, 5000, &left_out))
+			log_event(LOG_WARN, "announce_failed", "an announcement could not be sent",
+				  log_ip("vip", &vip->ip), log_str("interface", l->name), log_str("error", err.text),
+				  log_int("left_out", left_out));
+	}
+	v->metrics->announcements += frames;
+	vip->rounds++;
+	schedule_sent(&vip->schedule, now, &v->prng);
+}
+
+mono_t vips_announce(struct vips *v, const struct link_state *s, mono_t now)
+{
+	mono_t wake = MONO_NEVER;
+	unsigned int sent = 0;
+
+	for (size_t i = 0; i < v->n; i++) {
+		struct vip *vip = &v->v[i];
+		const struct link *l;
+
+		if (!vip->live)
+			continue;
+		l = link_of(s, vip->ifindex);
+		if (l && place_usable(l) && mono_reached(now, vip->schedule.next)) {
+			if (sent == ROUNDS_A_CALL)
+				return mono_add_ms(now, ROUND_GAP_MS);
+			announce_one(v, l, vip, now);
+			sent++;
+		}
+		if (l && place_usable(l))
+			wake = mono_min(wake, vip->schedule.next);
+	}
+	return wake;
+}
+
+void vips_announce_again(struct vips *v, mono_t now)
+{
+	for (size_t i = 0; i < v->n; i++)
+		if (v->v[i].live)
+			schedule_start(&v->v[i].schedule, now);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vips.h: the VIPs this node knows, with where each belongs and when it is announced.  The table outlives the plans it
+ * is built from, so that a VIP keeps its place in its announcement schedule. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/base/mono.h"
+#include "agent/core/schedule.h"
+#include "agent/core/wanted.h"
+#include "agent/kernel.h"
+#include "agent/metrics.h"
+#include "netlink/announce_if.h"
+
+struct vip {
+	struct ip ip;
+	int ifindex; /* 0 = no interface of this node suits */
+	bool live;   /* the address is up here and we hold */
+	struct schedule schedule;
+	uint64_t rounds; /* announced so far */
+};
+
+struct vips {
+	struct vip *v; /* sorted by ip */
+	size_t n, cap;
+	struct kernel_addr *addrs; /* those with an interface, for kernel_sync_addrs(); sorted */
+	size_t n_addrs;
+	struct announce_if *announcer;
+	struct prng prng;
+	struct metrics *metrics;
+};
+
+MUST_USE int vips_init(struct vips *v, struct metrics *metrics, uint64_t seed, struct err_info *err);
+void vips_fini(struct vips *v);
+
+/* Takes over the wanted VIPs; what was known of those that stay is kept.  -ENOMEM. */
+MUST_USE int vips_update(struct vips *v, const struct wanted *w);
+
+/* Chooses interfaces anew (links or addresses changed, or vips_update()).  True when some VIP moved. */
+bool vips_place(struct vips *v, const struct link_state *s, const char *const *names, size_t n_names);
+
+/* Brings 'live' up to date; a VIP that went live begins its burst.  Returns the number of live VIPs. */
+size_t vips_refresh_live(struct vips *v, const struct kernel *k, bool holds, mono_t now);
+
+/* Sends what is due, at most 64 rounds a call.  Returns when to call again. */
+mono_t vips_announce(struct vips *v, const struct link_state *s, mono_t now);
+
+/* Begins all bursts again: the wire has changed (carrier, MAC). */
+void vips_announce_again(struct vips *v, mono_t now);
+
+bool vips_is_live(const struct vips *v, const struct ip *ip);
