@@ -1,0 +1,1 @@
+"""The chart, the manifests of `leasehold manifest`, the image and the systemd unit."""

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line as a user meets it: help, errors all at once with their places, exit codes, manifests.
+
+Needs no root and no API server.
+"""
+
+import fcntl
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+TOP = Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("LEASEHOLD_BIN", str(TOP / "build/release/leasehold"))
+
+
+def run(*arguments, **kwargs):
+    return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=30, **kwargs)
+
+
+COMMANDS = ["agent", "status", "check-config", "cleanup", "manifest"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(command):
+    r = run(command, "--help")
+    assert r.returncode == 0 and r.stderr == ""
+    assert f"Usage: leasehold {command}" in r.stdout and "xit codes:" in r.stdout
+    assert max(map(len, r.stdout.splitlines())) <= 120
+
+
+def test_help_names_all_commands_and_exit_codes():
+    r = run("--help")
+    assert r.returncode == 0
+    for word in [*COMMANDS, "version", "Exit codes"]:
+        assert word in r.stdout
+
+
+def test_every_agent_flag_has_a_line_with_its_default():
+    out = run("agent", "--help").stdout
+    for flag, default in {"lease-duration": "3s", "renew-interval": "750ms", "groups": "1", "namespace": "kube-system",
+                          "load-balancer-class": "leasehold.io/vip", "dataplane": "nft", "state-dir": "/run/leasehold",
+                          "sysctl": "report", "log-level": "info", "log-format": "text"}.items():
+        line = next(l for l in out.splitlines() if l.strip().startswith(f"--{flag} "))
+        assert f"(default {default})" in line
+    for flag in ["kubeconfig", "api-server", "node-name", "interface", "pool", "default-class", "http-address",
+                 "on-api-loss", "config"]:
+        assert f"--{flag} " in out
+
+
+def test_no_command_and_wrong_command():
+    assert run().returncode == 2
+    r = run("dance")
+    assert r.returncode == 2 and "dance" in r.stderr
+
+
+def test_version():
+    r = run("version")
+    assert r.returncode == 0 and r.stdout.startswith("leasehold " + (TOP / "VERSION").read_text().strip())
+
+
+def test_all_errors_of_flags_at_once():
+    r = run("check-config", "--pool", "192.0.2.9-192.0.2.1", "--lease-duration", "3", "--renew-interval=99h", "--log-level",
+            "loud", "--node-name", "Not_A_Node", "--http-address", "nowhere", "--api-server", "http://192.0.2.1", "--what",
+            "stray", "--state-dir", "relative", "--groups", "0", "--dataplane", "magic", "--namespace", "a/b",
+            "--interface", "waytoolonginterfacename")
+    assert r.returncode == 2 and r.stdout == ""
+    for part in ["--pool: ", "--lease-duration: ", "with a unit", "--renew-interval: ", "--log-level: ", "--node-name: ",
+                 "--http-address: ", "--api-server: ", "--what: no such flag", "stray", "--state-dir: ", "--groups: ",
+                 "--dataplane: ", "--namespace: ", "--interface: "]:
+        assert part in r.stderr, part
+
+
+def test_file_errors_carry_line_numbers(tmp_path):
+    f = tmp_path / "agent.yaml"
+    f.write_text("node-name: node1\npool:\n  - 192.0.2.200-192.0.2.210\n  - 192.0.2.300\nrenew-interval: 1s\n"
+                 "colour: blue\nlog-level: [info]\nlease-duration: 5\n")
+    r = run("check-config", "--config", f)
+    assert r.returncode == 2
+    errors = r.stderr.splitlines()
+    assert any(e.startswith(f"{f}:4: pool: \"192.0.2.300\"") for e in errors)
+    assert any(e.startswith(f"{f}:6: colour: no such key") for e in errors)
+    assert any(e.startswith(f"{f}:7: log-level: ") for e in errors)
+    assert any(e.startswith(f"{f}:8: lease-duration: ") for e in errors)
+
+
+@pytest.mark.parametrize("text, part", [
+    ("a: b: c\n", ":1: "), ("pool: x\npool: y\n", "stands twice"), ("- a\n", "must be a map"), ("x: &a b\ny: *a\n", "alias"),
+    ("\x00", "control characters"), ("a: {" * 40, "too deep"),
+])
+def test_files_that_are_no_configuration(tmp_path, text, part):
+    f = tmp_path / "agent.yaml"
+    f.write_text(text)
+    r = run("check-config", "--config", f)
+    assert r.returncode == 2 and str(f) in r.stderr
+    assert part in r.stderr or "line 1" in r.stderr
+
+
+def test_missing_and_huge_files(tmp_path):
+    assert "No such file" in run("check-config", "--config", tmp_path / "none").stderr
+    huge = tmp_path / "huge"
+    huge.write_bytes(b"#" * (1 << 21))
+    r = run("check-config", "--config", huge)
+    assert r.returncode == 2 and "larger than" in r.stderr
+
+
+def test_flags_win_over_the_file(tmp_path):
+    f = tmp_path / "agent.yaml"
+    f.write_text("node-name: node1\nlease-duration: nonsense\nrenew-interval: 200ms\n")
+    assert run("check-config", "--config", f, "--lease-duration", "1s").returncode == 0
+
+
+def test_relations_are_checked():
+    r = run("check-config", "--node-name", "n", "--lease-duration", "1s", "--renew-interval", "500ms")
+    assert r.returncode == 2 and "renew-interval: 500ms" in r.stderr and "1s" in r.stderr
+
+
+def test_hold_is_refused_not_pretended():
+    r = run("check-config", "--node-name", "n", "--on-api-loss", "hold")
+    assert r.returncode == 2 and "on-api-loss" in r.stderr
+
+
+def test_status_without_an_agent(tmp_path):
+    r = run("status", "--state-dir", tmp_path)
+    assert r.returncode == 4 and "no agent runs" in r.stderr
+
+
+def test_one_agent_per_state_directory(tmp_path):
+    with open(tmp_path / "agent.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        r = run("agent", "--node-name", "n", "--state-dir", tmp_path, "--kubeconfig", "/dev/null")
+        assert r.returncode == 3 and "another agent runs" in r.stderr
+        assert run("cleanup", "--state-dir", tmp_path).returncode == 3
+
+
+def test_agent_without_credentials_says_so(tmp_path):
+    r = run("agent", "--node-name", "n", "--state-dir", tmp_path, env={})
+    assert r.returncode == 1 and "start_failed" in r.stderr
+
+
+def test_manifests_are_yaml_and_filled():
+    r = run("manifest", "--pool", "192.0.2.200-192.0.2.210", "--pool", "2001:db8::/120", "--interface", "eth0", "--namespace",
+            "net", "--image", "registry.example/leasehold:1")
+    assert r.returncode == 0 and "@" not in r.stdout
+    kinds = [o["kind"] for o in yaml.safe_load_all(r.stdout) if o]
+    for kind in ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ConfigMap", "DaemonSet"]:
+        assert kind in kinds
+    pod = yaml.safe_load(run("manifest", "--static-pod", "--pool", "192.0.2.200").stdout)
+    assert pod["kind"] == "Pod" and pod["spec"]["hostNetwork"]
+
+
+def test_manifest_configuration_is_one_the_agent_takes(tmp_path):
+    out = run("manifest", "--pool", "192.0.2.200-192.0.2.210,2001:db8::/120").stdout
+    config = next(o for o in yaml.safe_load_all(out) if o and o["kind"] == "ConfigMap")
+    f = tmp_path / "agent.yaml"
+    f.write_text(next(iter(config["data"].values())))
+    r = run("check-config", "--config", f, "--node-name", "n")
+    assert r.returncode == 0, r.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["--pool", "x"], ["--pool", "192.0.2.1", "--image", "a\"b"], ["--pool"],
+                                       ["--pool", "192.0.2.1", "--namespace", "a\n---"], ["--frob"]])
+def test_manifest_refuses_what_would_break_it(arguments):
+    r = run("manifest", *arguments)
+    assert r.returncode == 2 and r.stdout == "" and r.stderr

@@ -1,0 +1,162 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the test suites and counts: `run.py check` (no root, under 20 s) or `run.py test` (everything).
+
+Each suite is one command.  A suite that counts its own cases (cmocka, pytest) is counted by case, any other is one
+case.  The last line is "N passed, N failed, N skipped"; the exit status is 0 only when nothing failed and something ran.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+PYTHON = "/usr/bin/python3"
+
+
+class Counts:
+    def __init__(self):
+        self.passed, self.failed, self.skipped = 0, 0, 0
+        self.failures, self.skips = [], []
+
+    def fail(self, name):
+        self.failed += 1
+        self.failures.append(name)
+
+
+def run(command, timeout, env=None):
+    """Exit status and output (also shown); a command that outlives its time is ended with its group and fails."""
+    child = subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             errors="replace", start_new_session=True, env={**os.environ, **(env or {})})
+    try:
+        out, _ = child.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, 15)
+        try:
+            out, _ = child.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, 9)
+            out, _ = child.communicate()
+        out += f"\nended after {timeout} s\n"
+        return 124, out
+    return child.returncode, out
+
+
+def one(counts, name, command, timeout=300, env=None):
+    began = time.monotonic()
+    status, out = run(command, timeout, env)
+    took = time.monotonic() - began
+    cases = sum(int(n) for n in re.findall(r"^\[  PASSED  \] (\d+) test", out, re.M))
+    bad = re.findall(r"^\[  FAILED  \] (?!\d+ test)(.+)$", out, re.M)
+    if status == 0:
+        counts.passed += max(cases, 1)
+        print(f"  ok     {name} ({max(cases, 1)}, {took:.1f} s)", flush=True)
+        return
+    counts.passed += cases
+    for b in sorted(set(bad)) or [""]:
+        counts.fail(f"{name} {b}".strip())
+    print(f"  FAILED {name} (status {status}, {took:.1f} s)", flush=True)
+    print("\n".join("    " + line for line in out.splitlines()[-60:]), flush=True)
+
+
+def pytest(counts, name, arguments, timeout, env=None):
+    with tempfile.TemporaryDirectory() as tmp:
+        report = Path(tmp) / "report.xml"
+        began = time.monotonic()
+        status, out = run([PYTHON, "-m", "pytest", "-c", "tests/pytest.ini", "-q", f"--junitxml={report}", *arguments],
+                          timeout, env)
+        took = time.monotonic() - began
+        before = counts.passed, counts.failed, counts.skipped
+        if report.exists():
+            for case in ElementTree.parse(report).iter("testcase"):
+                title = f"{case.get('classname')}.{case.get('name')}"
+                skipped = case.find("skipped")
+                if case.find("failure") is not None or case.find("error") is not None:
+                    counts.fail(title)
+                elif skipped is not None:
+                    counts.skipped += 1
+                    counts.skips.append(f"{title}: {skipped.get('message')}")
+                else:
+                    counts.passed += 1
+        passed, failed, skipped = (counts.passed - before[0], counts.failed - before[1], counts.skipped - before[2])
+        if status not in (0, 1) or (status == 1 and failed == 0) or not report.exists():
+            counts.fail(f"{name}: pytest ended with status {status}")
+            failed += 1
+        print(f"  {'FAILED' if failed else 'ok    '} {name} ({passed} passed, {failed} failed, {skipped} skipped,"
+              f" {took:.1f} s)", flush=True)
+        if failed:
+            print("\n".join("    " + line for line in out.splitlines()[-150:]), flush=True)
+
+
+def build(counts, what, *arguments, timeout=900):
+    one(counts, f"build {what}", ["make", "-j2", "WERROR=1", *arguments], timeout)
+
+
+def unit_tests(counts, flavour, env=None):
+    for program in sorted((TOP / "build" / flavour / "unit").rglob("test_*")):
+        if program.is_file() and os.access(program, os.X_OK):
+            one(counts, f"{flavour} {program.relative_to(TOP / 'build' / flavour)}", [str(program)], 120, env)
+
+
+def check(counts, seeds="500"):
+    build(counts, "release, gcc, warnings are errors", "all", "unit-programs", "build/release/sim")
+    unit_tests(counts, "release")
+    one(counts, f"simulation, {seeds} seeds", ["build/release/sim", "--seeds", seeds], 600)
+    one(counts, "layers and purity", ["make", "check-layers"])
+
+
+def everything(counts):
+    check(counts, "10000")
+    one(counts, "simulation, mutants", ["build/release/sim", "--mutants"], 600)
+    one(counts, "layers and purity, broken on purpose", ["make", "check-layers", "LAYERS_FLAGS=--self-test"], 600)
+    build(counts, "release, clang, warnings are errors", "CC=clang", "all", "unit-programs")
+    build(counts, "sanitizers", "FLAVOUR=asan", "all", "unit-programs", "build/asan/sim")
+    asan = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+    unit_tests(counts, "asan", asan)
+    one(counts, "sanitizers: simulation", ["build/asan/sim", "--seeds", "300"], 600, asan)
+    for name, arguments, timeout, env in SUITES:
+        pytest(counts, name, arguments, timeout, env)
+
+
+# name, pytest arguments, seconds, environment
+SUITES = [
+    ("command line", ["tests/cli"], 300, None),
+    ("kernel, laboratory", ["tests/netns"], 600, None),
+    ("in-memory API server", ["tests/fakekube"], 900, None),
+    ("real API server", ["tests/kube", "-m", "not nodes"], 900, None),
+    ("Kubernetes client", ["tests/unit/kube"], 600, None),
+    ("chart", ["tests/chart"], 600, None),
+    ("end to end", ["tests/e2e", "-m", "not nodes"], 2400, None),
+    ("end to end, sanitizers", ["tests/e2e", "-m", "fake and not nodes and not slow"], 1200,
+     {"LEASEHOLD_BIN": str(TOP / "build/asan/leasehold")}),
+    ("real nodes", ["tests/kube", "tests/e2e", "-m", "nodes"], 1200, None),
+]
+
+
+def main():
+    if len(sys.argv) != 2 or sys.argv[1] not in ("check", "test"):
+        sys.exit("usage: run.py check|test")
+    counts = Counts()
+    began = time.monotonic()
+    if sys.argv[1] == "check":
+        check(counts)
+    else:
+        if os.geteuid() != 0:
+            sys.exit("make test needs root: it makes network namespaces")
+        everything(counts)
+    for skip in counts.skips:
+        print(f"  skipped {skip}")
+    for failure in counts.failures:
+        print(f"  failed  {failure}")
+    print(f"  {time.monotonic() - began:.0f} s")
+    print(f"{counts.passed} passed, {counts.failed} failed, {counts.skipped} skipped", flush=True)
+    sys.exit(0 if counts.failed == 0 and counts.passed > 0 else 1)
+
+
+if __name__ == "__main__":
+    main()
