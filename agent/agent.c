@@ -43,6 +43,7 @@ static void on_follow(void *ctx, const char *why)
 	struct agent *a = ctx;
 
 	a->adopting = false;
+	a->took_over_from[0] = '\0';
 	log_event(LOG_INFO, "following", "this node no longer holds the Lease", log_str("lease", a->leader.name),
 		  log_str("why", why));
 }
@@ -51,8 +52,11 @@ static void on_holder(void *ctx, const char *from, const char *to)
 {
 	struct agent *a = ctx;
 
-	if (text_eq(to, a->elect_cfg.identity))
+	/* A release goes through "nobody": the last one who was somebody counts. */
+	if (*from && !text_eq(from, a->elect_cfg.identity))
 		IGNORE(text_copy(a->took_over_from, sizeof(a->took_over_from), from)); /* same size */
+	if (text_eq(from, to))
+		return; /* the first view, and nobody holds */
 	log_event(LOG_INFO, "holder_changed", "the Lease has another holder", log_str("lease", a->leader.name),
 		  log_str("from", from), log_str("to", to));
 }

@@ -118,6 +118,8 @@ static void claim(struct elect *e, mono_t now, struct elect_actions *ret)
 	/* What a former process left in the kernel may live as long as its record: no shorter one before we lead. */
 	if ((kind == HOLDER_SELF || kind == HOLDER_FORMER) && e->seen.duration_ms > r.duration_ms)
 		r.duration_ms = e->seen.duration_ms;
+	if (kind != HOLDER_SELF)
+		e->inherited = kind == HOLDER_FORMER || (kind == HOLDER_ABSENT && !e->wrote);
 	e->why = whys[kind];
 	e->state = ELECT_CLAIMING;
 	send_write(e, now, &r, ret);
@@ -304,6 +306,7 @@ static void on_write_ok(struct elect *e, const struct elect_event *ev, struct el
 		a->why = leading ? NULL : e->why;
 		a->deadline = e->deadline = deadline;
 		e->state = ELECT_LEADING;
+		e->inherited = false;
 	}
 }
 
@@ -435,7 +438,8 @@ static void release_due(struct elect *e, mono_t now, struct elect_actions *ret)
 {
 	struct lease_record r = { .duration_ms = RELEASED_MS, .transitions = e->seen.transitions };
 
-	if (mono_reached(now, e->release_until) ||
+	/* What we inherited and never led by may still be held up by our node's kernel: it must run out. */
+	if (e->inherited || mono_reached(now, e->release_until) ||
 	    (!e->write_pending && !e->refused &&
 	     (elect_holder_kind(e) != HOLDER_SELF || e->releases == RELEASES_MAX))) {
 		release_end(e, now, ret);

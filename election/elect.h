@@ -26,8 +26,10 @@
  *    process is gone.  The first such PUT keeps the former duration if that is longer than ours: what the former
  *    process left in the kernel may live that long.  Once a write of ours has succeeded, another identity of our
  *    node is a stranger (two agents under one node name must not fight).
+ *    Nor is what we inherited released before we have led by it: it runs out.
  *  - An object that was deleted under a holder stays taken for the record's duration from when we learn of it; the
  *    holder learns of it by its next renewal, which it sends at once, and is the first to create a new one.
+ *    What no candidate can know stays open: a process that starts after the deletion, a POST sent before it.
  *  - What the view shows is dropped when it is older than what we know (a lagging watch), except by a follower
  *    in doubt: without a fresh view, or refused (a restored etcd goes back in versions).
  *  - Timers and jitter come from here; the generator's state is part of the state. */
@@ -125,6 +127,7 @@ struct elect {
 	mono_t next_probe;
 	/* Our own. */
 	bool wrote;		/* a write of ours has succeeded: no former process can be alive in the record */
+	bool inherited;		/* we wrote over a former process's record, or could not know of one, and never led */
 	mono_t deadline;	/* LEADING: end of our right to hold */
 	mono_t next_write;	/* when the state's next request (a write; a GET while 'refused') is due */
 	unsigned int failures;	/* of requests, in a row */

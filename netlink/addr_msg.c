@@ -13,8 +13,10 @@
 
 static struct nlmsghdr *put_header(unsigned char *buf, uint16_t type, uint16_t flags, const struct ifaddrmsg *ifa)
 {
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nlmsghdr *nlh;
 
+	memset(buf, 0, ADDR_MSG_MAX); /* for the padding */
+	nlh = mnl_nlmsg_put_header(buf);
 	nlh->nlmsg_type = type;
 	nlh->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
 	memcpy(mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa)), ifa, sizeof(*ifa));

@@ -53,6 +53,8 @@ struct nlmsghdr *batch_message(struct batch *b, uint16_t type, uint16_t flags, s
 
 	if (need > b->cap || b->cap - need < b->len + HEADER_LEN)
 		return NULL;
+	/* Padding is left as it is by those who put attributes. */
+	memset(b->data + b->len, 0, HEADER_LEN + need);
 	nlh = put_header(b->data + b->len, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, b->seq + 1);
 	nfg = (void *)((unsigned char *)nlh + NLMSG_HDRLEN);
 	nfg->nfgen_family = NFPROTO_INET;

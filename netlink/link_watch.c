@@ -26,6 +26,7 @@
 #include "netlink/link_table.h"
 
 #define DISPATCH_BUDGET 64 /* datagrams */
+#define DISCARD_MAX 100000 /* more than RECEIVE_QUEUE holds */
 #define DUMP_RESTARTS 10
 #define DUMP_TIMEOUT_S 5
 #define RETRY_S 1
@@ -274,21 +275,32 @@ static int refresh(struct link_watch *w, struct err_info *err)
 
 /* ---- following ---- */
 
+/* Empties the queue unread.  After a loss this must come before reading all: what is still queued is older than
+ * what was lost, and worked in afterwards an address would come back whose removal was among the lost. */
+static int discard(const struct link_watch *w, struct err_info *err)
+{
+	char byte;
+
+	for (int i = 0; i < DISCARD_MAX; i++)
+		if (recv(nl_socket_get_fd(w->events), &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) < 0 &&
+		    errno == EAGAIN)
+			return 0;
+	return err_set(err, -EBUSY, "rtnetlink notifications come faster than they can be read");
+}
+
 static int drain(struct link_watch *w, struct err_info *err)
 {
-	for (int i = 0; i < DISPATCH_BUDGET; i++) {
+	for (int i = 0; i < DISPATCH_BUDGET && !w->stale_all; i++) {
 		int r = nl_recvmsgs_default(w->events);
 
-		if (r == -NLE_AGAIN)
-			break;
-		if (r == -NLE_NOMEM) /* ENOBUFS: notifications were lost */
+		if (r == -NLE_NOMEM || w->out_of_memory) /* ENOBUFS, or no memory to work one in */
 			w->stale_all = true;
+		else if (r == -NLE_AGAIN)
+			break;
 		else if (r < 0 && r != -NLE_INTR)
 			return link_error(err, r, "rtnetlink notifications");
 	}
-	if (w->out_of_memory)
-		w->stale_all = true; /* and read again when there may be some */
-	return 0;
+	return w->stale_all ? discard(w, err) : 0;
 }
 
 static void set_retry(struct link_watch *w, time_t in_s)

@@ -1,21 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nat_dump.c: reads the table's elements back and groups them into frontends.  First the dispatch maps, which tell
  * how many slots each frontend has, then the slots straight into their places, so that no second copy is
- * held.  nat_elem decodes. */
+ * held.  nat_elem decodes.
+ *
+ * While the kernel resizes a map, which it does by and by after many additions or deletions, a dump may give some
+ * elements twice and leave out as many others, without a word (nft_rhash_walk() counts what it skips).  So an
+ * element that comes twice means: read all again. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "agent/base/mono.h"
 #include "netlink/nat_elem.h"
 #include "netlink/nat_frame.h"
 #include "netlink/nat_if.h"
 
 #define DUMP_RESTARTS 10
+#define RESTART_PAUSE_MS 10 /* times the number of the attempt */
 
 struct reading {
 	struct nat_dump d;
 	size_t cap_vips, cap_frontends, cap_orphans;
-	int error; /* of the callback, which cannot fail */
+	int error;  /* of the callback, which cannot fail */
+	bool twice; /* an element came twice */
 };
 
 void nat_dump_free(struct nat_dump *d)
@@ -97,7 +105,10 @@ static int add_slot(struct reading *x, const struct nat_op *op)
 		int c = frontend_cmp(f, &key);
 
 		if (c == 0 && op->slot < f->n_slots) {
-			x->d.storage[(size_t)(f->slots - x->d.storage) + op->slot] = op->backend;
+			struct ip_port *slot = &x->d.storage[(size_t)(f->slots - x->d.storage) + op->slot];
+
+			x->twice = x->twice || slot->ip.family != IP_NONE;
+			*slot = op->backend;
 			return 0;
 		}
 		if (c == 0)
@@ -158,19 +169,18 @@ static int frontend_order(const void *a, const void *b)
 	return frontend_cmp(a, b);
 }
 
-/* Sorts and drops what was read twice, which a map that is being resized may give. */
-static size_t sort_distinct(void *v, size_t n, size_t size, int (*order)(const void *, const void *))
+/* Sorts; true when a member is there twice. */
+static bool sort_twice(void *v, size_t n, size_t size, int (*order)(const void *, const void *))
 {
-	unsigned char *at = v;
-	size_t kept = 0;
+	const unsigned char *at = v;
 
 	if (n == 0)
-		return 0;
+		return false;
 	qsort(v, n, size, order);
 	for (size_t i = 1; i < n; i++)
-		if (order(at + kept * size, at + i * size) != 0 && ++kept != i)
-			memcpy(at + kept * size, at + i * size, size);
-	return kept + 1;
+		if (order(at + (i - 1) * size, at + i * size) == 0)
+			return true;
+	return false;
 }
 
 /* A place for each slot, empty (IP_NONE). */
@@ -199,14 +209,15 @@ static int read_all(struct nlsock *s, struct reading *x, struct err_info *err)
 		r = read_set(s, set, x, err);
 	if (r < 0)
 		return r;
-	x->d.n_vips = sort_distinct(x->d.vips, x->d.n_vips, sizeof(*x->d.vips), vip_order);
-	x->d.n_frontends = sort_distinct(x->d.frontends, x->d.n_frontends, sizeof(*x->d.frontends), frontend_order);
+	if (sort_twice(x->d.vips, x->d.n_vips, sizeof(*x->d.vips), vip_order) ||
+	    sort_twice(x->d.frontends, x->d.n_frontends, sizeof(*x->d.frontends), frontend_order))
+		return err_set(err, -EINTR, "the kernel is resizing a map");
 	r = give_slots(&x->d);
 	if (r < 0)
 		return err_errno(err, r, "%zu frontends", x->d.n_frontends);
 	for (enum nat_set set = NAT_SET_SLOTS4; set <= NAT_SET_SLOTS6 && r == 0; set++)
 		r = read_set(s, set, x, err);
-	return r;
+	return r == 0 && x->twice ? err_set(err, -EINTR, "the kernel is resizing a map") : r;
 }
 
 int nat_if_dump(struct nlsock *s, struct nat_dump *ret, struct err_info *err)
@@ -215,7 +226,10 @@ int nat_if_dump(struct nlsock *s, struct nat_dump *ret, struct err_info *err)
 
 	for (unsigned int i = 0; i <= DUMP_RESTARTS && r == -EINTR; i++) {
 		AUTO(reading_fini) struct reading x = { .error = 0 };
+		const struct timespec pause = { .tv_nsec = (long)i * RESTART_PAUSE_MS * NS_PER_MS };
 
+		if (i > 0)
+			IGNORE(nanosleep(&pause, NULL)); /* cut short by a signal: a little early */
 		r = read_all(s, &x, err);
 		if (r == 0) {
 			*ret = x.d;

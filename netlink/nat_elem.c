@@ -96,10 +96,12 @@ static void put_verdict(struct nlmsghdr *nlh, const char *chain)
 
 static void put_element(struct nlmsghdr *nlh, const struct nat_op *op)
 {
-	struct nlattr *elem = mnl_attr_nest_start(nlh, NFTA_LIST_ELEM);
 	uint8_t key[KEY_MAX], data[DATA_MAX];
 	size_t n = make_key(op, key);
+	struct nlattr *elem;
 
+	memset((unsigned char *)nlh + nlh->nlmsg_len, 0, ELEMENT_ROOM); /* for the padding */
+	elem = mnl_attr_nest_start(nlh, NFTA_LIST_ELEM);
 	put_value(nlh, NFTA_SET_ELEM_KEY, key, n);
 	if (op->kind == NAT_OP_FRONTEND_ADD) {
 		put_verdict(nlh, nat_chain_of(op->balance, op->n_slots)->name);

@@ -12,6 +12,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <string.h>
 
 #include "agent/base/text.h"
 #include "netlink/attr_walk.h"
@@ -184,9 +185,12 @@ struct nlmsghdr *nat_frame_read(unsigned char buf[static NAT_READ_MAX], enum nat
 		[NAT_READ_RULES] = { NFT_MSG_GETRULE, NLM_F_DUMP, NFTA_RULE_TABLE },
 		[NAT_READ_ELEMENTS] = { NFT_MSG_GETSETELEM, NLM_F_DUMP, NFTA_SET_ELEM_LIST_TABLE },
 	};
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct nfgenmsg *nfg = mnl_nlmsg_put_extra_header(nlh, sizeof(*nfg));
+	struct nlmsghdr *nlh;
+	struct nfgenmsg *nfg;
 
+	memset(buf, 0, NAT_READ_MAX); /* for the padding */
+	nlh = mnl_nlmsg_put_header(buf);
+	nfg = mnl_nlmsg_put_extra_header(nlh, sizeof(*nfg));
 	nlh->nlmsg_type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | requests[what].type);
 	nlh->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | requests[what].flags);
 	nfg->nfgen_family = NFPROTO_INET;

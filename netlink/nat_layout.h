@@ -4,7 +4,7 @@
  *
  *	set vips4 { type ipv4_addr; }
  *	map dispatch4 { type ipv4_addr . inet_proto . inet_service : verdict; }
- *	map slots4 { typeof ip daddr . meta l4proto . th dport . numgen random mod 5003 : ip daddr . tcp dport; }
+ *	map slots4 { typeof ip daddr . meta l4proto . th dport . numgen random mod 5003 : ip daddr . th dport; }
  *	(and the same for IPv6: vips6, dispatch6, slots6)
  *	chain nat-prerouting { type nat hook prerouting priority -110; jump services; }
  *	chain nat-output { type nat hook output priority -110; jump services; }

@@ -22,7 +22,6 @@
 #define EXPRESSION_META 9
 #define EXPRESSION_CONCAT 13
 #define EXPRESSION_NUMGEN 23
-#define HEADER_TCP 8
 #define HEADER_TH 11
 #define HEADER_IP 12
 #define HEADER_IP6 13
@@ -135,8 +134,10 @@ struct nat_udata nat_udata_set(const struct nat_set_shape *set)
 		put_u32(&u, TYPEOF_EXPRESSION, EXPRESSION_CONCAT);
 		data = open_nest(&u, TYPEOF_DATA);
 		put_daddr(&u, set->family);
-		/* Not "th": nft 1.0.6 refuses to read its own listing of that ("conflicting protocols"). */
-		put_field(&u, 1, HEADER_TCP, TH_FIELD_DPORT);
+		/* Not "tcp": nft 1.0.6 would read the listing back, but add "tcp only" to a rule that uses the map.
+		 * The price of "th" is that it refuses such rules beside a table that is there already
+		 * ("conflicting protocols"); after "flush ruleset" or "delete table" it takes them. */
+		put_field(&u, 1, HEADER_TH, TH_FIELD_DPORT);
 		close_nest(&u, data);
 		close_nest(&u, type);
 	}

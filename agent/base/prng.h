@@ -22,7 +22,7 @@ static inline uint64_t prng_next(struct prng *p)
 /* Uniform (to within 2^-32) in [lo, hi]; lo <= hi. */
 static inline int64_t prng_range(struct prng *p, int64_t lo, int64_t hi)
 {
-	uint64_t span = (uint64_t)(hi - lo) + 1;
+	uint64_t span = (uint64_t)hi - (uint64_t)lo + 1; /* 0: all 2^64 */
 
-	return span == 0 ? (int64_t)prng_next(p) : lo + (int64_t)(prng_next(p) % span);
+	return (int64_t)((uint64_t)lo + (span == 0 ? prng_next(p) : prng_next(p) % span));
 }

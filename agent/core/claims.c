@@ -18,11 +18,11 @@ static int claim_cmp(const void *a, const void *b)
 	return ip_cmp(&x->ip, &y->ip);
 }
 
-static int take_tables(struct claims *c, const struct claims_size *size, struct arena *arena)
+static int take_tables(struct claims *c, const struct claims_input *in, struct arena *arena)
 {
-	size_t lists = (size->n_keys + 1) * CLAIMS_FAMILIES, slots = 16;
+	size_t lists = (in->n_keys + 1) * CLAIMS_FAMILIES, slots = 16;
 
-	while (slots < size->n_ports * 2)
+	while (slots < in->n_ports * 2)
 		slots *= 2;
 	c->heads = arena_take_array(arena, lists, sizeof(struct claim *));
 	c->tails = arena_take_array(arena, lists, sizeof(struct claim *));
@@ -31,28 +31,27 @@ static int take_tables(struct claims *c, const struct claims_size *size, struct 
 	return c->heads && c->tails && c->taken ? 0 : -ENOSPC;
 }
 
-int claims_init(struct claims *c, const struct ip_range *ranges, size_t n_ranges, const struct ip *known,
-		const struct claims_size *size, struct arena *arena)
+int claims_init(struct claims *c, const struct claims_input *in, struct arena *arena)
 {
 	int r;
 
-	*c = (struct claims){ .ranges = ranges, .n_ranges = n_ranges };
-	c->cap = size->n_known + size->n_found;
+	*c = (struct claims){ .ranges = in->ranges, .n_ranges = in->n_ranges };
+	c->cap = in->n_known + in->n_found;
 	c->v = arena_take_array(arena, c->cap, sizeof(*c->v));
 	if (!c->v)
 		return -ENOSPC;
-	for (size_t i = 0; i < size->n_known; i++)
-		c->v[i].ip = known[i];
-	r = sort_array(c->v, size->n_known, sizeof(*c->v), claim_cmp, arena);
+	for (size_t i = 0; i < in->n_known; i++)
+		c->v[i].ip = in->known[i];
+	r = sort_array(c->v, in->n_known, sizeof(*c->v), claim_cmp, arena);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < size->n_known; i++)
+	for (size_t i = 0; i < in->n_known; i++)
 		if (i == 0 || !ip_eq(&c->v[c->n - 1].ip, &c->v[i].ip))
 			c->v[c->n++] = c->v[i];
-	for (size_t i = c->n; i < size->n_known; i++)
+	for (size_t i = c->n; i < in->n_known; i++)
 		c->v[i] = (struct claim){ 0 };
 	c->n_sorted = c->n;
-	return take_tables(c, size, arena);
+	return take_tables(c, in, arena);
 }
 
 bool claims_has_family(const struct claims *c, uint8_t family)
@@ -197,7 +196,7 @@ static struct claim *offer(struct claims *c, const struct ip *ip)
 	struct claim *claim = find(c, ip);
 
 	if (!claim) {
-		assert(c->n < c->cap); /* claims_size.n_found is the caller's promise */
+		assert(c->n < c->cap); /* claims_input.n_found is the caller's promise */
 		claim = &c->v[c->n++];
 		claim->ip = *ip;
 	}

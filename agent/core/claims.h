@@ -46,8 +46,11 @@ struct claims {
 	size_t taken_mask;	       /* its size - 1, a power of two */
 };
 
-struct claims_size {
-	size_t n_known; /* addresses in 'known', duplicates allowed */
+struct claims_input {
+	const struct ip_range *ranges;
+	size_t n_ranges;
+	const struct ip *known; /* every address that may be claimed by name; duplicates allowed */
+	size_t n_known;
 	size_t n_found; /* claims_next_free() results that will be taken, at most */
 	size_t n_keys;	/* sharing keys are 1..n_keys */
 	size_t n_ports; /* ports of claims with a key, at most */
@@ -59,9 +62,8 @@ static inline size_t claims_family(uint8_t family)
 	return family == IP_V6;
 }
 
-/* known: every address that may be claimed by name.  -ENOSPC. */
-MUST_USE int claims_init(struct claims *c, const struct ip_range *ranges, size_t n_ranges, const struct ip *known,
-			 const struct claims_size *size, struct arena *arena);
+/* The ranges must outlive the book; 'known' is copied.  -ENOSPC. */
+MUST_USE int claims_init(struct claims *c, const struct claims_input *in, struct arena *arena);
 
 /* The pool has ranges of that family. */
 bool claims_has_family(const struct claims *c, uint8_t family);

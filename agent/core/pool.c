@@ -227,30 +227,31 @@ static int number_keys(struct plan *p)
 /* Opens the book with all addresses that the Services name. */
 static int open_claims(struct plan *p)
 {
-	struct claims_size size = { .n_keys = p->n_keys };
+	struct claims_input in = { .ranges = p->cfg->ranges, .n_ranges = p->cfg->n_ranges, .n_keys = p->n_keys };
 	struct ip *known;
 
 	for (size_t i = 0; i < p->n_asks; i++) {
 		const struct ask *a = &p->asks[i];
 
-		size.n_known += a->s->n_allocated + a->s->n_requested;
-		size.n_found += a->n_fams;
+		in.n_known += a->s->n_allocated + a->s->n_requested;
+		in.n_found += a->n_fams;
 		if (a->key) /* each family may have what is kept and what is new */
-			size.n_ports += a->s->n_ports * a->n_fams * 2;
+			in.n_ports += a->s->n_ports * a->n_fams * 2;
 	}
-	known = arena_take_array(p->arena, size.n_known, sizeof(*known));
+	known = arena_take_array(p->arena, in.n_known, sizeof(*known));
 	if (!known)
 		return -ENOSPC;
-	size.n_known = 0;
+	in.n_known = 0;
 	for (size_t i = 0; i < p->n_asks; i++) {
 		const struct service *s = p->asks[i].s;
 
 		for (size_t j = 0; j < s->n_allocated; j++)
-			known[size.n_known++] = s->allocated[j];
+			known[in.n_known++] = s->allocated[j];
 		for (size_t j = 0; j < s->n_requested; j++)
-			known[size.n_known++] = s->requested[j];
+			known[in.n_known++] = s->requested[j];
 	}
-	return claims_init(&p->claims, p->cfg->ranges, p->cfg->n_ranges, known, &size, p->arena);
+	in.known = known;
+	return claims_init(&p->claims, &in, p->arena);
 }
 
 /* Decides what is not ours and lists what is. */

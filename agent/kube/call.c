@@ -31,6 +31,14 @@ static int on_sockopt(void *ctx, curl_socket_t fd, curlsocktype purpose)
 	return CURL_SOCKOPT_OK;
 }
 
+void kube_call_count(const struct kube_call *call, int status)
+{
+	const struct kube_client_config *cfg = &call->client->cfg;
+
+	if (cfg->on_done)
+		cfg->on_done(cfg->ctx, call->verb, status, mono_diff_ms(mono_now(), call->sent));
+}
+
 /* Only the delta form of Retry-After (RFC 9110, section 10.2.3), which is what the API server sends. */
 static size_t on_header(char *data, size_t size, size_t n, void *ctx)
 {
@@ -44,8 +52,10 @@ static size_t on_header(char *data, size_t size, size_t n, void *ctx)
 	if (call->stream && !call->begun && len <= 2) { /* the empty line: headers are complete, data may take a minute */
 		curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 		call->begun = status >= 200;
-		if (call->begun)
+		if (call->begun) {
+			kube_call_count(call, (int)status);
 			call->ops->begin(call->ctx, (int)status);
+		}
 	}
 	if (len <= at || strncasecmp(data, name, at) != 0)
 		return len;

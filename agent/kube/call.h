@@ -20,6 +20,7 @@ struct kube_channel_state {
 
 struct kube_client {
 	struct kube_auth *auth;
+	struct err_info auth_error; /* of the last look at the credentials' files, "" = well */
 	struct kube_client_config cfg;
 	char *servers[KUBE_SERVERS_MAX];
 	size_t n_servers;
@@ -61,3 +62,6 @@ MUST_USE int kube_call_set_body(struct kube_call *call, const char *content_type
 
 /* Sets the handle up for call->server with the credentials of now; may be done again for another try. */
 MUST_USE int kube_call_prepare(struct kube_call *call, struct kube_client *c, struct err_info *err);
+
+/* Tells the metrics of an answer: of a stream when it begins, of all else when it is done. */
+void kube_call_count(const struct kube_call *call, int status);

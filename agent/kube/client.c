@@ -135,7 +135,9 @@ static int start_call(struct kube_client *c, struct kube_call *call, struct err_
 	struct kube_channel_state *ch = &c->channels[call->channel];
 	int r;
 
-	IGNORE(kube_auth_refresh(c->auth, mono_now(), false, NULL, NULL)); /* what was read last may still be good */
+	/* After an error what was read last may still be good; a 401 will tell, and why. */
+	if (kube_auth_refresh(c->auth, mono_now(), false, NULL, &c->auth_error) == 0)
+		c->auth_error.text[0] = '\0';
 	call->server = ch->server;
 	r = kube_call_prepare(call, c, err);
 	if (r < 0)
@@ -162,6 +164,8 @@ static void finish(struct kube_client *c, struct kube_call *call, struct kube_re
 	if (rp->status >= 400) {
 		status_decode(buf_text(&call->body), call->body.len, &st);
 		IGNORE(err_set(&rp->err, 0, "HTTP %d: %s", rp->status, *st.message ? st.message : "no reason given")); /* returns 0 */
+		if (rp->status == 401 && *c->auth_error.text)
+			IGNORE(err_wrap(&rp->err, 0, "%s", c->auth_error.text)); /* returns 0 */
 		if (rp->retry_after_ms < 0 && st.retry_after_s > 0)
 			rp->retry_after_ms = st.retry_after_s * MS_PER_S;
 	}
@@ -169,8 +173,8 @@ static void finish(struct kube_client *c, struct kube_call *call, struct kube_re
 	rp->body = buf_text(&call->body);
 	rp->len = call->body.len;
 	rp->server = c->servers[call->server];
-	if (c->cfg.on_done)
-		c->cfg.on_done(c->cfg.ctx, call->verb, rp->status, mono_diff_ms(mono_now(), call->sent));
+	if (!call->begun)
+		kube_call_count(call, rp->status);
 	unlink_call(c, call);
 	if (done.stream)
 		call->ops->end(call->ctx, rp);

@@ -29,7 +29,7 @@ PORT = 6443
 # Relative to the working directory of the processes: a whole path may exceed a socket's 107 bytes.
 ETCD_SOCKET = "etcd.sock"
 # RFC 2544 addresses for IPv4; those of pods are in nodes.py.
-SERVICE_RANGES = ("198.19.0.0/24", "2001:db8:19::/112")
+SERVICE_RANGES = ("198.19.0.0/20", "2001:db8:19::/112")
 # What a cluster without nodes needs for namespaces, ServiceAccounts and EndpointSlices to live.
 API_CONTROLLERS = (
     "endpointslice-controller",

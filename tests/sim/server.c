@@ -12,6 +12,7 @@
 void server_init(struct world *w)
 {
 	w->server.now.version = (uint64_t)prng_range(&w->prng, 5, 2000);
+	w->server.deleted_ns = -CYCLE_NS;
 	w->server.history[0] = w->server.now;
 	w->server.n_history = 1;
 }
@@ -129,8 +130,10 @@ static void commit(struct world *w, bool exists, const struct lease_record *r, i
 
 void server_delete(struct world *w)
 {
-	if (w->server.now.exists)
-		commit(w, false, NULL, 0);
+	if (!w->server.now.exists)
+		return;
+	w->server.deleted_ns = w->now_ns;
+	commit(w, false, NULL, 0);
 }
 
 static enum elect_event_kind apply(struct world *w, const struct sim_event *se)

@@ -160,6 +160,7 @@ struct server {
 	unsigned int down, read_only, flaky, slow; /* how many faults of the kind are on */
 	enum down_mode down_mode;
 	unsigned int epoch;
+	int64_t deleted_ns;
 	struct change now;
 	struct change history[HISTORY_MAX];
 	unsigned int n_history;

@@ -98,39 +98,48 @@ static void make_cluster(struct cluster *c, uint64_t seed)
 
 /* ---- the rules, read naively ---- */
 
-static size_t naive_pass(const struct cluster *c, size_t i, size_t port, uint8_t family, bool ready, struct ip_port *ret)
-{
-	const struct service *s = &c->services[i];
-	size_t n = 0;
+struct naive {
+	uint8_t family;
+	struct ip_port v[SLICES * 6];
+	size_t n;
+};
 
+static bool counts(const struct endpoint *ep, bool ready)
+{
+	return ready ? ep->ready : ep->serving && ep->terminating;
+}
+
+static void naive_add(struct naive *ret, const struct ip_port *b)
+{
+	for (size_t i = 0; i < ret->n; i++)
+		if (ip_port_cmp(&ret->v[i], b) == 0)
+			return;
+	ret->v[ret->n++] = *b;
+}
+
+static void naive_pass(const struct cluster *c, const struct service *s, const struct service_port *port, bool ready,
+		       struct naive *ret)
+{
 	for (size_t k = 0; k < SLICES; k++) {
 		const struct slice *sl = &c->slices[k];
 
-		if (!text_eq(sl->meta.ns, s->meta.ns) || !text_eq(sl->service, s->meta.name) || sl->family != family)
+		if (!text_eq(sl->meta.ns, s->meta.ns) || !text_eq(sl->service, s->meta.name) || sl->family != ret->family)
 			continue;
 		for (size_t x = 0; x < sl->n_ports; x++) {
-			if (!text_eq(sl->ports[x].name, s->ports[port].name) || sl->ports[x].proto != s->ports[port].proto)
+			if (!text_eq(sl->ports[x].name, port->name) || sl->ports[x].proto != port->proto)
 				continue;
-			for (size_t e = 0; sl->ports[x].port && e < sl->n_endpoints; e++) {
-				const struct endpoint *ep = &sl->endpoints[e];
-				const struct ip_port b = { ep->ip, sl->ports[x].port };
-				bool known = !(ready ? ep->ready : ep->serving && ep->terminating);
-
-				for (size_t y = 0; y < n && !known; y++)
-					known = ip_port_cmp(&ret[y], &b) == 0;
-				if (!known)
-					ret[n++] = b;
-			}
+			for (size_t e = 0; sl->ports[x].port && e < sl->n_endpoints; e++)
+				if (counts(&sl->endpoints[e], ready))
+					naive_add(ret, &(struct ip_port){ sl->endpoints[e].ip, sl->ports[x].port });
 		}
 	}
-	return n;
 }
 
-static size_t naive_backends(const struct cluster *c, size_t i, size_t port, uint8_t family, struct ip_port *ret)
+static void naive_backends(const struct cluster *c, size_t i, size_t port, struct naive *ret)
 {
-	size_t n = naive_pass(c, i, port, family, true, ret);
-
-	return n ? n : naive_pass(c, i, port, family, false, ret);
+	naive_pass(c, &c->services[i], &c->ports[i][port], true, ret);
+	if (ret->n == 0)
+		naive_pass(c, &c->services[i], &c->ports[i][port], false, ret);
 }
 
 static const struct frontend *find(const struct wanted *w, const struct ip *vip, const struct service_port *port)
@@ -163,7 +172,6 @@ static void check_frontend(const struct frontend *f, const struct service *s, co
 static void check(const struct cluster *c, const struct wanted *w)
 {
 	size_t n_frontends = 0;
-	struct ip_port backends[SLICES * 6];
 
 	for (size_t i = 0; i < SERVICES; i++) {
 		for (size_t x = 0; x < c->decisions[i].n_ips; x++) {
@@ -175,13 +183,14 @@ static void check(const struct cluster *c, const struct wanted *w)
 			assert_true(v < w->n_vips);
 			assert_true(w->vips[v].service <= i); /* the first that has it */
 			for (size_t k = 0; k < c->services[i].n_ports; k++) {
-				size_t n = naive_backends(c, i, k, vip->family, backends);
+				struct naive want = { .family = vip->family };
 
-				if (n == 0) {
+				naive_backends(c, i, k, &want);
+				if (want.n == 0) {
 					assert_null(find(w, vip, &c->ports[i][k]));
 					continue;
 				}
-				check_frontend(find(w, vip, &c->ports[i][k]), &c->services[i], backends, n);
+				check_frontend(find(w, vip, &c->ports[i][k]), &c->services[i], want.v, want.n);
 				n_frontends++;
 			}
 		}

@@ -212,6 +212,25 @@ static void test_shortened(void **state)
 	assert_string_equal(step(&e, OK(1210, 4, "13")), "hold 4140");
 }
 
+/* The kernel may still answer for a former process: its record is not given away before we have led by it. */
+static void test_inherited(void **state)
+{
+	struct elect e = blank();
+
+	(void)state;
+	assert_string_equal(step(&e, seen(0, "10", FORMER)), "update 10 self 3000 t6");
+	assert_string_equal(step(&e, STOP(1)), "stopped");
+	e = blank();
+	step(&e, seen(0, "10", FORMER));
+	step(&e, FAILED(1, 1));
+	step(&e, seen(2, "11", SELF));
+	assert_string_equal(step(&e, STOP(3)), "stopped");
+	e = blank();
+	step(&e, seen(0, "10", FORMER));
+	assert_string_equal(step(&e, OK(2, 1, "11")), "lead 2940");
+	assert_string_equal(step(&e, STOP(3)), "follow; update 11 nobody 1000 t6");
+}
+
 /* And with a longer one: nothing to wait for. */
 static void test_lengthened(void **state)
 {
@@ -330,6 +349,7 @@ int main(void)
 		cmocka_unit_test(test_deadline),
 		cmocka_unit_test(test_outage),
 		cmocka_unit_test(test_shortened),
+		cmocka_unit_test(test_inherited),
 		cmocka_unit_test(test_lengthened),
 		cmocka_unit_test(test_lost_race),
 		cmocka_unit_test(test_refused_for_ever),

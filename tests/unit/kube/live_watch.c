@@ -280,7 +280,7 @@ static void burst(struct live *l, char *const *words)
 
 static void command(struct live *l, char *line)
 {
-	char *words[WORDS_MAX], *rest = line;
+	char *words[WORDS_MAX] = { line }, *rest = line;
 	int n = 0;
 
 	while (n < WORDS_MAX && rest)

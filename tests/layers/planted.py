@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The checker's own test: each violation, planted alone into a copy of the tree, must be found, and nothing else; what is
+allowed must pass."""
+
+import pathlib
+import shutil
+import tempfile
+
+import check_layers
+import rules
+
+OK = None  # no finding expected
+
+PURE = '#include <stdint.h>\n#include "agent/base/ip.h"\n\nint planted(int a);\nint planted(int a)\n{\n\treturn a + 1;\n}\n'
+HOME = "static int x;\n\nint planted(void);\nint planted(void)\n{\n\treturn x;\n}\n"
+
+
+def call(headers, body, name="planted"):
+    lines = [f"#include {h}" for h in headers]
+    return "\n".join([*lines, "", f"long {name}(void);", f"long {name}(void)", "{", f"\t{body}", "}", ""])
+
+
+def include(*headers):
+    return call(headers, "return 0;")
+
+
+def function_of(lines):
+    """A function whose braces are 'lines' apart, both counted."""
+    return "void planted(void);\nvoid planted(void)\n{\n" + "\t;\n" * (lines - 2) + "}\n"
+
+
+# (what, rule or OK, {path: text}); the first path is the one that must be named.
+PLANTED = (
+    ("base reaches nothing of ours", "include", {"agent/base/planted.c": include('"agent/core/pool.h"')}),
+    ("election does not reach the core", "include", {"election/planted.c": include('"agent/core/sort.h"')}),
+    ("election does not reach the shell", "include", {
+        "election/planted.c": include('"agent/planted.h"'), "agent/planted.h": "#pragma once\n"}),
+    ("the core does not reach the API client", "include", {
+        "agent/core/planted.c": include('"agent/kube/planted.h"'), "agent/kube/planted.h": "#pragma once\n"}),
+    ("the core does not reach the kernel", "include", {
+        "agent/core/planted.c": include('"netlink/planted.h"'), "netlink/planted.h": "#pragma once\n"}),
+    ("netlink does not reach the core", "include", {"netlink/planted.c": include('"agent/core/diff.h"')}),
+    ("netlink does not reach the election", "include", {"netlink/planted.c": include('"election/elect.h"')}),
+    ("netlink does not reach the API client", "include", {
+        "netlink/planted.c": include('"agent/kube/planted.h"'), "agent/kube/planted.h": "#pragma once\n"}),
+    ("the API client does not reach the kernel", "include", {
+        "agent/kube/planted.c": include('"netlink/planted.h"'), "netlink/planted.h": "#pragma once\n"}),
+    ("a codec does not reach its folder's I/O", "include", {
+        "netlink/planted_msg.c": include('"netlink/planted.h"'), "netlink/planted.h": "#pragma once\n"}),
+    ("a JSON codec does not reach the client", "include", {
+        "agent/kube/planted_json.c": include('"agent/kube/planted.h"'), "agent/kube/planted.h": "#pragma once\n"}),
+    ("nobody reaches the tests", "include", {
+        "agent/planted.c": include('"tests/planted.h"'), "tests/planted.h": "#pragma once\n"}),
+    ("what does not exist", "include", {"agent/planted.c": include('"agent/base/gone.h"')}),
+
+    ("jansson in the shell", "library", {"agent/planted.c": include("<jansson.h>")}),
+    ("libcurl in the shell", "library", {"agent/planted.c": include("<curl/curl.h>")}),
+    ("libmnl in the shell", "library", {"agent/planted.c": include("<libmnl/libmnl.h>")}),
+    ("libyaml in the shell", "library", {"agent/planted.c": include("<yaml.h>")}),
+    ("jansson in the client's I/O", "library", {"agent/kube/planted.c": include("<jansson.h>")}),
+    ("libcurl in a codec", "library", {"agent/kube/planted_json.c": include("<curl/curl.h>")}),
+    ("libcurl in netlink", "library", {"netlink/planted.c": include("<curl/curl.h>")}),
+    ("libnl-3 in a codec", "library", {"netlink/planted_msg.c": include("<netlink/addr.h>")}),
+    ("libmicrohttpd in the client", "library", {"agent/kube/planted.c": include("<microhttpd.h>")}),
+    ("a second file for libyaml", "library", {"agent/base/yaml_planted.c": include("<yaml.h>"), "agent/base/yaml.c": None}),
+    ("a second file for libnl-3", "library", {
+        "netlink/planted_watch.c": include("<netlink/addr.h>"), "netlink/link_watch.c": None}),
+    ("a library through a header", "library", {
+        "agent/planted.c": include('"agent/kube/planted.h"'),
+        "agent/kube/planted.h": "#pragma once\n#include <curl/curl.h>\n"}),
+
+    ("stdlib.h in the core", "header", {"agent/core/planted.c": include("<stdlib.h>")}),
+    ("time.h in the election", "header", {"election/planted.c": include("<time.h>")}),
+    ("stdio.h in a header of the core", "header", {"agent/core/planted.h": "#pragma once\n #  include <stdio.h>\n"}),
+
+    ("a header that needs another", "alone", {"agent/planted.h": "#pragma once\nuint32_t planted(void);\n"}),
+    ("a header without a guard", "alone", {"netlink/planted.h": "struct planted {\n\tint x;\n};\n"}),
+
+    ("malloc in the core", "pure", {"agent/core/planted.c": call(['"agent/base/auto.h"'], "return (long)malloc(3);")}),
+    ("qsort in the core", "pure", {"agent/core/planted.c": call(
+        ['"agent/base/auto.h"'], "qsort(0, 0, 1, 0);\n\treturn 0;")}),
+    ("strdup in the core", "pure", {"agent/core/planted.c": call(["<string.h>"], 'return (long)strdup("x");')}),
+    ("errno in the election", "pure", {"election/planted.c": call(["<errno.h>"], "return errno;")}),
+    ("the clock in the election", "pure", {"election/planted.c": call(['"agent/base/mono.h"'], "return mono_now().ns;")}),
+    ("a log line in the core", "pure", {"agent/core/planted.c": call(
+        ['"agent/base/log.h"'], 'log_write(LOG_INFO, "e", "m", NULL);\n\treturn 0;')}),
+    ("printf by way of base", "pure", {"agent/core/planted.c": call(
+        ['"agent/base/text.h"'], "char b[9];\n\n\treturn *text_of_ms(7, b, sizeof(b));")}),
+    ("the core in the election", "pure", {"election/planted.c": call(
+        [], "extern int place_usable(const void *);\n\n\treturn place_usable(0);")}),
+    ("data that changes", "pure", {"agent/core/planted.c": "int planted(void);\nint planted(void)\n{\n\tstatic int n;\n\n"
+                                                           "\treturn ++n;\n}\n"}),
+    ("data that all can change", "pure", {"election/planted.c": "extern int planted_n;\nint planted_n = 3;\n"}),
+    ("a pure file of base that is not", "pure", {"agent/base/mono.c": call(
+        ["<time.h>", '"agent/base/mono.h"'], "return time(NULL);", "mono_planted")}),
+    ("an object that is not there", "pure", {"agent/core/planted_unbuilt.c": PURE}),
+
+    ("a codec that reads", "codec", {"netlink/planted_frame.c": call(
+        ["<unistd.h>"], "char c;\n\n\treturn read(0, &c, 1);")}),
+    ("a codec with a socket", "codec", {"agent/kube/planted_json.c": call(
+        ["<sys/socket.h>"], "return socket(AF_INET, SOCK_STREAM, 0);")}),
+
+    ("a name of libnl", "prefix", {"netlink/planted.c": call([], "return 0;", "nl_planted")}),
+    ("a name of jansson", "prefix", {"agent/kube/planted_json.c": call([], "return 0;", "json_planted")}),
+
+    ("71 lines", "function", {"agent/planted.c": function_of(71)}),
+    ("71 lines in a header", "function", {"agent/planted.h": "#pragma once\nstatic inline " + function_of(71).split("\n", 1)[1]}),
+    ("71 lines in a test", "function", {"tests/planted.c": function_of(71)}),
+    ("601 lines", "file", {"agent/planted.c": "/* */\n" * 601}),
+    ("6 parameters", "parameters", {"agent/planted.c": "void planted(int a, int b, int c, int d,\n\t     int (*e)(int, int), int f)\n{\n}\n"}),
+
+    ("70 lines", OK, {"agent/planted.c": function_of(70)}),
+    ("600 lines", OK, {"agent/planted.c": "/* */\n" * 600}),
+    ("5 parameters", OK, {"agent/planted.c": "void planted(int a, int b, int c, int d,\n\t     int (*e)(int, int))\n{\n}\n"}),
+    ("a pure file", OK, {"agent/core/planted.c": PURE}),
+    ("constant tables in the core", OK, {"agent/core/planted.c": call(
+        [], 'static const char *const v[] = { "a", "b" };\n\n\treturn *v[planted() & 1];')}),
+    ("the core calls the election and base", OK, {"agent/core/planted.c": call(
+        ['"election/elect.h"', '"agent/base/ip.h"'], "struct ip a = { 0 };\n\n\treturn elect_margin_ms(3) + ip_eq(&a, &a);")}),
+    ("the shell may include all of ours", OK, {
+        "agent/planted.c": include('"agent/core/pool.h"', '"election/elect.h"', '"netlink/nlsock.h"', "<microhttpd.h>")}),
+    ("a codec with its library", OK, {"agent/kube/planted_json.c": include("<jansson.h>", '"agent/base/object.h"')}),
+    ("netlink may have state", OK, {"netlink/planted.c": HOME}),
+)
+
+
+def copy_tree(top, build, to):
+    for folder in rules.SOURCE_FOLDERS:
+        shutil.copytree(pathlib.Path(top, folder), pathlib.Path(to, folder), copy_function=shutil.copy2)
+    pathlib.Path(to, "tests").mkdir()
+    for folder in ("agent/base", "agent/core", "election"):
+        target = pathlib.Path(to, "build", folder)
+        target.mkdir(parents=True)
+        for obj in pathlib.Path(top, build, folder).glob("*.o"):
+            shutil.copy2(obj, target)
+
+
+def compile_object(tree, cc, flags, path):
+    obj = pathlib.Path(tree, "build", path[:-2] + ".o")
+    obj.parent.mkdir(parents=True, exist_ok=True)
+    out = check_layers.run([*cc.split(), *flags, "-std=gnu11", "-O2", "-w", "-fPIE", "-c", "-o", str(obj), path], tree)
+    return obj if out.returncode == 0 else None
+
+
+def plant(tree, cc, flags, case):
+    """Returns what is wrong with the outcome, None if all is well."""
+    _, rule, files = case
+    made, saved = [], {}
+    for path, text in files.items():
+        place = pathlib.Path(tree, path)
+        if text is None:
+            continue
+        if place.exists():
+            saved[place] = place.read_text(encoding="utf-8")
+        place.write_text(text, encoding="utf-8")
+        made.append(place)
+    for path, text in files.items():
+        if text is not None and path.endswith(".c") and "unbuilt" not in path and not path.startswith("tests/"):
+            obj = compile_object(tree, cc, flags, path)
+            if obj is None and rule not in ("include",):
+                return f"{path} does not compile"
+            made.append(obj)
+    checker = check_layers.Checker(tree, cc, "build", flags)
+    findings = checker.check(set(files))
+    for place in made:
+        if place and place not in saved:
+            place.unlink()
+    for place, text in saved.items():
+        place.write_text(text, encoding="utf-8")
+        compile_object(tree, cc, flags, str(place.relative_to(tree)))
+    if rule is OK:
+        return None if not findings else f"found {findings}"
+    first = next(iter(files))
+    if not any(f[1] == rule and f[0].split(":")[0] == first for f in findings):
+        return f"not found as {rule} in {first}: {findings}"
+    others = {f[1] for f in findings} - {rule}
+    return f"also found {others}: {findings}" if others else None
+
+
+def self_test(top, cc, build, flags):
+    missed = 0
+    with tempfile.TemporaryDirectory(prefix="leasehold-layers-") as tree:
+        copy_tree(top, build, tree)
+        for case in PLANTED:
+            wrong = plant(tree, cc, flags, case)
+            if wrong:
+                print(f"{case[0]}: {wrong}")
+                missed += 1
+    print(f"{len(PLANTED)} cases planted, {missed} judged wrongly")
+    return 1 if missed else 0

@@ -1,0 +1,715 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The API client and its watches against an API server that misbehaves: whatever breaks, the view ends up
+as the server's, doubt is told when there is doubt and only then, and nothing waits for something else."""
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import time
+
+import pytest
+from fakekube import support, transcript
+from fakekube.fault_proxy import FaultProxy
+from kube.process import wait_until
+from kube.pki import Authority
+
+from unit.kube.live import DRIVER, LEASES, Driver, View
+
+pytestmark = [pytest.mark.fake, pytest.mark.netns,
+              pytest.mark.skipif(not DRIVER.exists(), reason=f"no {DRIVER}: run make unit-programs")]
+PORTS = (7443, 7444)
+numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    """The in-memory API server in a namespace of its own."""
+    with support.control_plane("fake", tmp_path_factory.mktemp("plane")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def two_proxies(plane, tmp_path_factory):
+    """Two ways to the server, each with faults of its own."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(FaultProxy(plane.servers[0].netns, f"{support.ADDRESS}:{port}", plane,
+                                              tmp_path_factory.mktemp(f"proxy{port}"))) for port in PORTS]
+
+
+@pytest.fixture
+def proxies(two_proxies, plane):
+    """The two, without faults before and after."""
+    yield two_proxies
+    for one in two_proxies:
+        one.clear()
+        one.mode("pass")
+    plane.control("serve")
+    plane.control("set", watchList=True, goneAsHttp=False, bookmarkSeconds=60)
+
+
+@pytest.fixture
+def proxy(proxies):
+    """The first."""
+    return proxies[0]
+
+
+@pytest.fixture
+def api(plane):
+    """The server itself, without any proxy."""
+    return plane.api
+
+
+@pytest.fixture
+def leases(api):
+    """The path of the Leases of a new namespace with the Leases a, b and c."""
+    namespace = f"live-{next(numbers)}"
+    api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+    path = LEASES.format(namespace)
+    for name in ("a", "b", "c"):
+        api.create(path, transcript.lease(name))
+    return path
+
+
+@pytest.fixture
+def driver(plane, proxy):
+    """A client that goes through the first proxy."""
+    with Driver(plane.servers[0].netns, "--kubeconfig", proxy.admin_kubeconfig) as made:
+        yield made
+
+
+@pytest.fixture
+def driver_of_two(plane, proxies):
+    """A client that knows both."""
+    with Driver(plane.servers[0].netns, "--kubeconfig", proxies[0].admin_kubeconfig,
+                "--server", proxies[0].url, "--server", proxies[1].url) as made:
+        yield made
+
+
+def write(api, path, name, holder):
+    """Changes a Lease."""
+    return api.patch(f"{path}/{name}", {"spec": {"holderIdentity": holder}})
+
+
+def requests(proxy, verb=None, path=""):
+    """What went through a proxy."""
+    return [r for r in proxy.log() if verb in (None, r["verb"]) and re.search(path, r["path"])]
+
+
+# --- the view -----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("watch_list", [True, False], ids=["watch-list", "list"])
+def test_view_is_complete_and_follows(plane, proxy, driver, api, leases, watch_list):
+    """begin, every object, synced, live; then what happens, in order."""
+    plane.control("set", watchList=watch_list)
+    view = driver.watch(leases)
+    order = [e["what"] for e in driver.events(watch=0)]
+    assert order.index("begin") < order.index("put") < order.index("synced") < order.index("live")
+    assert order.count("put") == 3 and order.count("begin") == 1 and order.count("live") == 1
+    view.wait_equal(api, leases)
+    write(api, leases, "a", "x")
+    api.create(leases, transcript.lease("d"))
+    api.delete(f"{leases}/b")
+    driver.wait(None, what="gone", name="b")
+    told = [(e["what"], e["name"]) for e in driver.events(watch=0) if e["what"] in ("put", "gone")]
+    assert told[3:] == [("put", "a"), ("put", "d"), ("gone", "b")]
+    view.wait_equal(api, leases)
+    verbs = [r["verb"] for r in requests(proxy, path=leases)]
+    assert verbs == (["WATCH"] if watch_list else ["WATCH", "GET", "WATCH"])
+
+
+def test_remembers_that_watch_list_is_refused(plane, proxy, driver, leases):
+    """Only the first try costs a refusal."""
+    plane.control("set", watchList=False)
+    driver.watch(leases)
+    plane.control("compact")
+    since = driver.mark()
+    proxy.rule("answer", verb="WATCH", path=leases, code=410, count=1)
+    plane.control("endWatches")
+    driver.wait(None, since, what="synced")
+    driver.wait(None, since, what="live", live=True)
+    assert len(requests(proxy, "WATCH", f"{leases}.*sendInitialEvents")) == 1
+
+
+def test_field_selector(driver, api, leases):
+    """Only what was asked for is in view."""
+    driver.watch(leases, selector="metadata.name=b")
+    write(api, leases, "a", "x")
+    write(api, leases, "b", "x")
+    driver.wait(lambda e: e["name"] == "b" and (e["spec"] or {}).get("holderIdentity") == "x", what="put")
+    assert {e["name"] for e in driver.events(what="put")} == {"b"}
+
+
+def test_pages(plane, proxy, driver, api, leases):
+    """A list of 1,203 comes in pages and is one view."""
+    plane.control("set", watchList=False)
+    with support.session(plane.api) as ask:
+        for number in range(1200):
+            status, _ = ask("POST", leases, transcript.lease(f"n{number}"))
+            assert status == 201
+    view = driver.watch(leases)
+    assert len(view.objects()) == 1203 and view.begun_anew(0) == 1
+    view.wait_equal(api, leases)
+    assert len(requests(proxy, "GET", f"{leases}.*limit=500")) == 3
+
+
+def test_a_page_that_expires_starts_the_view_again(plane, proxy, driver, api, leases):
+    """410 to a continue token: another complete view; what went meanwhile is gone."""
+    plane.control("set", watchList=False)
+    with support.session(plane.api) as ask:
+        for number in range(600):
+            ask("POST", leases, transcript.lease(f"n{number}"))
+    number = proxy.rule("delay", verb="GET", path="continue=", ms=1500)
+    proxy.rule("answer", verb="GET", path="continue=", code=410, count=1)
+    driver.do("watch", 0, "general", 600000, leases)
+    driver.wait(None, what="put", name="b")
+    api.delete(f"{leases}/b")       # told already, and gone before the second view begins
+    proxy.clear(number)
+    driver.wait(None, what="live", live=True, seconds=30)
+    View(driver, 0).wait_equal(api, leases)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_pieces_of_any_size(proxy, driver, api, leases, size):
+    """A stream that drips is the same stream."""
+    api.patch(f"{leases}/a", {"metadata": {"annotations": {"x": "\u20ac\U0001f600\"\\}{][" * 20}}})
+    proxy.rule("drip", verb="WATCH", path=leases, size=size, ms=0)
+    view = driver.watch(leases)
+    write(api, leases, "c", "x")
+    view.wait_equal(api, leases, seconds=30)
+    assert view.begun_anew(0) == 1 and view.lives(0) == [True]
+
+
+# --- broken streams -----------------------------------------------------------------------------
+
+def test_ordinary_end_is_no_doubt(plane, driver, api, leases):
+    """The stream ends, is resumed where it was, and nobody doubts."""
+    view = driver.watch(leases)
+    time.sleep(1.1)     # a stream that ends within a second is no ordinary one
+    since = driver.mark()
+    plane.control("endWatches")
+    write(api, leases, "a", "x")
+    driver.wait(None, since, what="put", name="a")
+    write(api, leases, "b", "x")
+    view.wait_equal(api, leases)
+    assert view.lives(since) == [] and view.begun_anew(since) == 0
+
+
+@pytest.mark.parametrize("then", ["close", "reset"])
+@pytest.mark.parametrize("at", ["middle", "utf8", "end"])
+def test_torn_stream_loses_nothing(proxy, driver, api, leases, at, then):
+    """Whatever was torn off comes again, once, without a new complete view."""
+    proxy.rule("tear", verb="WATCH", path=f"{leases}.*resourceVersion=\\d", count=1, events=2, at=at, then=then)
+    proxy.rule("tear", verb="WATCH", path=f"{leases}.*sendInitialEvents", count=1, events=5, at=at, then=then)
+    view = driver.watch(leases)     # three objects and a bookmark are the first four events
+    for number, name in enumerate("abcabcabc"):
+        api.patch(f"{leases}/{name}", {"metadata": {"annotations": {"x": f"\u20ac{number}"}}})
+        time.sleep(0.02)
+    view.wait_equal(api, leases)
+    assert view.begun_anew(0) == 1
+    versions = [int(e["version"]) for e in driver.events(what="put")][3:]
+    assert versions == sorted(set(versions)) and len(versions) == 9
+    view.wait_equal(api, leases)
+    wait_until(lambda: driver.events(what="live")[-1]["live"], 10, "an end of the doubt")
+
+
+def test_torn_first_view_is_begun_again(proxy, driver, api, leases):
+    """Initial events give no version to resume from."""
+    proxy.rule("tear", verb="WATCH", path=leases, count=1, events=2)
+    view = driver.watch(leases)
+    assert view.begun_anew(0) == 2
+    view.wait_equal(api, leases)
+
+
+def test_broken_and_unreachable_is_doubt_at_once(proxy, driver, api, leases):
+    """The stream breaks and the server refuses: doubt; when it is back: the view, without relist."""
+    view = driver.watch(leases)
+    since = driver.mark()
+    proxy.mode("refuse")
+    event = driver.wait(None, since, what="live", live=False)
+    assert event["why"]
+    write(api, leases, "a", "x")
+    assert driver.mark() == event["index"] + 1 or not driver.events(since, what="put")
+    proxy.mode("pass")
+    driver.wait(None, since, what="live", live=True)
+    view.wait_equal(api, leases)
+    assert view.lives(since) == [False, True] and view.begun_anew(since) == 0
+
+
+def test_slow_resume_is_doubt(proxy, driver, api, leases):
+    """The resume takes longer than a moment: doubt until it is there."""
+    view = driver.watch(leases)
+    time.sleep(1.1)     # see test_ordinary_end_is_no_doubt
+    proxy.rule("delay", verb="WATCH", path=leases, ms=1500)
+    since = driver.mark()
+    proxy.cut()
+    driver.wait(None, since, what="live", live=False, seconds=1.4)
+    driver.wait(None, since, what="live", live=True)
+    view.wait_equal(api, leases)
+
+
+@pytest.mark.parametrize("as_http", [True, False], ids=["status", "event"])
+@pytest.mark.parametrize("watch_list", [True, False], ids=["watch-list", "list"])
+def test_expired_version_begins_again(plane, proxy, driver, api, leases, as_http, watch_list):
+    """410, as an answer or as an event: a complete view, in which what is gone is gone."""
+    plane.control("set", goneAsHttp=as_http, watchList=watch_list)
+    view = driver.watch(leases)
+    proxy.mode("refuse")
+    api.delete(f"{leases}/a")
+    write(api, leases, "b", "x")
+    api.create(leases, transcript.lease("d"))
+    plane.control("compact")
+    since = driver.mark()
+    proxy.mode("pass")
+    driver.wait(None, since, what="synced")
+    driver.wait(lambda _: driver.events(what="live")[-1]["live"], since, what="live", live=True)
+    assert view.begun_anew(since) == 1
+    assert view.lives(0) == [True, False, True]
+    view.wait_equal(api, leases)
+
+
+def test_expired_version_is_doubt_even_when_the_server_is_there(plane, driver, api, leases):
+    """A version that is too old proves a gap: the view is in doubt until the new one is complete."""
+    view = driver.watch(leases)
+    time.sleep(1.1)     # see test_ordinary_end_is_no_doubt
+    since = driver.mark()
+    plane.control("compact")
+    plane.control("endWatches")
+    driver.wait(None, since, what="synced")
+    wait_until(lambda: view.lives(since)[-1:] == [True], 10, "an end of the doubt")
+    assert view.lives(since) == [False, True]
+    live = driver.events(since, what="live")
+    assert live[0]["index"] < driver.events(since, what="synced")[0]["index"] < live[1]["index"]
+
+
+def test_waits_as_long_as_it_is_told(plane, proxy, driver, api, leases):
+    """429 with Retry-After."""
+    view = driver.watch(leases)
+    proxy.rule("answer", verb="WATCH", path=leases, code=429, retry_after=2, count=1)
+    since = driver.mark()
+    plane.control("endWatches")
+    driver.wait(None, since, what="live", live=False)
+    driver.wait(None, since, what="live", live=True)
+    times = [r["time"] for r in requests(proxy, "WATCH", leases)[-2:]]
+    assert 1.9 <= times[1] - times[0]
+    assert view.begun_anew(since) == 0
+    view.wait_equal(api, leases)
+
+
+def test_version_of_the_future(plane, proxy, driver, api, leases):
+    """A server that is behind for a while is waited for; one that never catches up (etcd was restored
+    from a backup) is listed again."""
+    view = driver.watch(leases)
+    number = proxy.rule("answer", verb="WATCH", path=f"{leases}.*resourceVersion=\\d", code=504, retry_after=1)
+    since = driver.mark()
+    plane.control("endWatches")
+    driver.wait(None, since, what="live", live=False)
+    driver.wait(None, since, what="begin", seconds=40)
+    driver.wait(None, since, what="synced")
+    proxy.clear(number)
+    wait_until(lambda: view.lives(since)[-1:] == [True], 20, "an end of the doubt")
+    view.wait_equal(api, leases)
+
+
+def test_forbidden_is_told_and_tried_again(proxy, driver, leases):
+    """The refusal is in the problem's text."""
+    proxy.rule("answer", verb="WATCH", path=leases, code=403, count=2)
+    driver.do("watch", 0, "general", 600000, leases)
+    problem = driver.wait(None, what="problem")
+    assert "403" in problem["error"] and leases in problem["error"]
+    driver.wait(None, what="live", live=True)
+
+
+def test_silence_is_doubt(proxy, driver, api, leases):
+    """No byte for silence_ms: doubt, and the watch is resumed on another connection."""
+    proxy.rule("tear", verb="WATCH", path=leases, count=1, events=4, at="end", then="hang")
+    view = driver.watch(leases, silence_ms=1500)
+    since = driver.mark()
+    write(api, leases, "a", "x")
+    driver.wait(None, since, what="live", live=False)
+    driver.wait(None, since, what="live", live=True)
+    view.wait_equal(api, leases)
+    assert view.begun_anew(since) == 0
+
+
+def test_bookmarks_break_the_silence(plane, driver, leases):
+    """A watch without events but with bookmarks is left alone."""
+    plane.control("set", bookmarkSeconds=0.4)
+    view = driver.watch(leases, silence_ms=1200)
+    since = driver.mark()
+    time.sleep(3)       # several silences long: nothing may happen
+    assert view.lives(since) == [] and not driver.events(since, what="done")
+
+
+def test_restart_of_the_server(plane, driver, api, leases):
+    """The server dies and comes back: doubt, then the view."""
+    view = driver.watch(leases)
+    since = driver.mark()
+    plane.kill()
+    try:
+        driver.wait(None, since, what="live", live=False)
+    finally:
+        plane.restart()
+    driver.wait(None, since, what="live", live=True)
+    write(api, leases, "a", "x")
+    view.wait_equal(api, leases)
+
+
+def test_end_within_an_outage(proxy, driver, leases):
+    """A watch can be ended in any state, and started again."""
+    driver.watch(leases)
+    proxy.mode("refuse")
+    driver.wait(None, what="live", live=False)
+    driver.do("unwatch", 0)
+    since = driver.mark()
+    proxy.mode("pass")
+    assert driver.ask("GET", leases)["status"] == 200
+    assert driver.events(since, watch=0) == []
+    driver.watch(leases)
+
+
+# --- several servers ----------------------------------------------------------------------------
+
+def test_goes_to_the_next_server_and_stays(proxies, driver_of_two, leases):
+    """The first refuses: the next try goes to the second, and so do all after it."""
+    driver = driver_of_two
+    assert driver.ask("GET", leases, channel="lease")["server"] == proxies[0].url
+    proxies[0].mode("refuse")
+    assert driver.ask("GET", leases, channel="lease")["status"] == 0
+    for _ in range(3):
+        reply = driver.ask("GET", leases, channel="lease")
+        assert (reply["status"], reply["server"]) == (200, proxies[1].url)
+    proxies[0].mode("pass")
+    assert driver.ask("GET", leases, channel="lease")["server"] == proxies[1].url
+
+
+def test_black_hole(proxies, driver_of_two, api, leases):
+    """A server that swallows everything: a Lease request ends in its time, the next goes elsewhere, and so
+    do the watches."""
+    driver = driver_of_two
+    view = driver.watch(leases, silence_ms=4000, channel="lease")
+    proxies[0].mode("black_hole")
+    since = driver.mark()
+    reply = driver.ask("GET", leases, channel="lease", timeout_ms=300)
+    assert reply["status"] == 0 and proxies[0].url in reply["error"]
+    assert reply["took_ms"] < 2000
+    reply = driver.ask("GET", leases, channel="lease", timeout_ms=3000)
+    assert (reply["status"], reply["server"]) == (200, proxies[1].url)
+    driver.wait(None, since, what="live", live=False, seconds=20)
+    driver.wait(None, since, what="live", live=True, seconds=20)
+    write(api, leases, "a", "x")
+    view.wait_equal(api, leases)
+    assert requests(proxies[1], "WATCH", leases)
+
+
+def test_sick_server_is_left(proxies, driver_of_two, leases):
+    """5xx counts as a failure of that server."""
+    proxies[0].rule("answer", path=leases, code=503)
+    assert driver_of_two.ask("GET", leases)["status"] == 503
+    assert driver_of_two.ask("GET", leases)["status"] == 200
+
+
+def test_a_relist_is_no_failure_of_the_server(plane, proxies, driver_of_two, leases):
+    """410 says nothing against the server that said it."""
+    driver = driver_of_two
+    driver.watch(leases)
+    time.sleep(1.1)     # see test_ordinary_end_is_no_doubt
+    since = driver.mark()
+    plane.control("compact")
+    plane.control("endWatches")
+    driver.wait(None, since, what="synced")
+    assert driver.ask("GET", leases)["server"] == proxies[0].url
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+def test_replies(driver, api, leases):
+    """Status, reason, message and version as the server gave them."""
+    path = f"{leases}/a"
+    assert driver.ask("GET", path)["status"] == 200
+    reply = driver.ask("GET", f"{leases}/missing")
+    assert (reply["status"], reply["reason"]) == (404, "NotFound") and "missing" in reply["error"]
+    reply = driver.ask("POST", leases, transcript.lease("a"))
+    assert (reply["status"], reply["reason"]) == (409, "AlreadyExists")
+    lease = api.get(path)
+    write(api, leases, "a", "someone")
+    reply = driver.ask("PUT", path, lease)
+    assert (reply["status"], reply["reason"]) == (409, "Conflict")
+    reply = driver.ask("PUT", path, api.get(path))
+    assert reply["status"] == 200
+    assert driver.ask("POST", leases, transcript.lease("new"))["status"] == 201
+    assert driver.ask("PATCH", path, {"spec": {"holderIdentity": "p"}})["status"] == 200
+    assert api.get(path)["spec"]["holderIdentity"] == "p"
+    assert driver.ask("DELETE", f"{leases}/new")["status"] == 200
+    assert not api.exists(f"{leases}/new")
+
+
+def test_throttled(proxy, driver, leases):
+    """429 carries the delay."""
+    proxy.rule("answer", path=leases, code=429, retry_after=3, count=1)
+    reply = driver.ask("GET", leases)
+    assert (reply["status"], reply["retry_after_ms"]) == (429, 3000)
+    assert driver.ask("GET", leases)["retry_after_ms"] == -1
+
+
+@pytest.mark.parametrize("action", ["drop_request", "drop_reply"])
+@pytest.mark.parametrize("then", ["close", "reset", "hang"])
+def test_no_answer(proxy, driver, leases, action, then):
+    """One reply with status 0 and a reason, in time; the next request is fine."""
+    proxy.rule(action, verb="GET", path=leases, count=1, then=then)
+    reply = driver.ask("GET", leases, timeout_ms=1000)
+    assert reply["status"] == 0 and reply["error"]
+    assert driver.ask("GET", leases)["status"] == 200
+
+
+def test_request_from_within_a_callback(driver, api, leases):
+    """An election answers an event with a write, from inside the call-back."""
+    view = driver.watch(leases, channel="lease")
+    driver.do("react", 0, f"{leases}/a")
+    since = driver.mark()
+    write(api, leases, "b", "x")
+    driver.wait(None, since, what="put", name="b")
+    reply = driver.wait(lambda e: e["what"] in ("reply", "not_started"), since, reaction=True)
+    assert (reply["what"], reply.get("status")) == ("reply", 200), reply
+    view.wait_equal(api, leases)
+
+
+def test_burst_is_bounded_and_answered(proxy, driver, leases):
+    """300 requests at once: all answered, over few connections."""
+    proxy.rule("delay", path=leases, ms=50)
+    driver.do("burst", 300, "general", 60000, leases)
+    most = 0
+    while len(driver.events(what="reply")) < 300:
+        most = max(most, driver.usage()["sockets"])
+        driver.wait(None, driver.mark() - 1, what="usage")
+    assert all(r["status"] == 200 for r in driver.events(what="reply"))
+    assert sorted(r["id"] for r in driver.events(what="reply")) == list(range(300))
+    assert 1 < most <= 20
+
+
+def test_time_in_the_queue_counts(proxy, driver, leases):
+    """timeout_ms is the whole request's, also when it is the server that keeps others waiting."""
+    proxy.rule("drop_request", path=leases, then="hang")
+    begin = time.monotonic()
+    driver.do("burst", 100, "general", 1000, leases)
+    wait_until(lambda: len(driver.events(what="reply")) == 100, 30, "all replies")
+    assert time.monotonic() - begin < 5
+    assert all(r["status"] == 0 for r in driver.events(what="reply"))
+
+
+def test_lease_never_waits_for_others(proxy, driver, leases):
+    """However many requests are under way, one for the Lease starts at once."""
+    proxy.rule("delay", path="/api/v1/namespaces/default/services", ms=3000)
+    assert driver.ask("GET", f"{leases}/a", channel="lease")["status"] == 200
+    driver.do("burst", 200, "general", 60000, "/api/v1/namespaces/default/services")
+    reply = driver.ask("GET", f"{leases}/a", channel="lease", timeout_ms=2500)
+    assert reply["status"] == 200
+    assert len(driver.events(what="reply", reaction=False)) == 2    # none of the burst
+
+
+def test_lease_connection_is_kept(plane, proxy, driver, leases):
+    """Lease requests use one connection, whatever happens on the general channel."""
+    del plane
+    for _ in range(3):
+        driver.ask("GET", f"{leases}/a", channel="lease")
+    driver.do("burst", 60, "general", 60000, leases)
+    wait_until(lambda: len(driver.events(what="reply")) == 63, 30, "all replies")
+    before = driver.usage()["sockets"]
+    for _ in range(5):
+        driver.ask("GET", f"{leases}/a", channel="lease")
+    assert driver.usage()["sockets"] == before
+    assert max(r["took_ms"] for r in driver.events(what="reply")[-5:]) < 1000
+
+
+# --- credentials --------------------------------------------------------------------------------
+
+def _account(plane, name):
+    """A ServiceAccount with all rights."""
+    with contextlib.suppress(support.ApiError):
+        plane.api.create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
+            "metadata": {"name": f"{name}-admin"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "default"}]})
+    return plane.token_for_serviceaccount("default", name)
+
+
+def _revoke(plane, name):
+    plane.api.delete(f"/api/v1/namespaces/default/serviceaccounts/{name}")
+
+
+@pytest.mark.parametrize("in_cluster", [True, False], ids=["pod", "kubeconfig"])
+def test_token_rotation(plane, proxy, api, leases, tmp_path, in_cluster):
+    """The old token dies, the new one is in its file (swapped as kubelet does): nobody notices."""
+    name = f"rotating-{in_cluster}".lower()
+    for number in (1, 2):
+        (tmp_path / f"data{number}").mkdir()
+        (tmp_path / f"data{number}" / "ca.crt").write_bytes(plane.ca_file.read_bytes())
+    (tmp_path / "data1" / "token").write_text(_account(plane, name) + "\n")
+    (tmp_path / "current").symlink_to("data1")
+    (tmp_path / "token").symlink_to("current/token")
+    (tmp_path / "ca.crt").symlink_to("current/ca.crt")
+    if in_cluster:
+        arguments = ["--in-cluster", tmp_path, support.ADDRESS, PORTS[0]]
+    else:
+        arguments = ["--kubeconfig", plane.write_kubeconfig(
+            f"rotating-{next(numbers)}", proxy.url, {"tokenFile": tmp_path / "token"})]
+    with Driver(plane.servers[0].netns, *arguments) as driver:
+        view = driver.watch(leases, channel="lease")
+        assert driver.ask("GET", leases)["status"] == 200
+        since = driver.mark()
+        _revoke(plane, name)
+        (tmp_path / "data2" / "token").write_text(_account(plane, name))
+        (tmp_path / "next").symlink_to("data2")
+        os.rename(tmp_path / "next", tmp_path / "current")
+        # All at once: each of them meets the old token or the new one, and none may fail.
+        sent = [driver.send("GET", leases, channel=channel) for channel in ("lease", "general") * 4]
+        for number in sent:
+            assert driver.wait(None, what="reply", id=number)["status"] == 200
+        proxy.cut()
+        write(api, leases, "a", "x")
+        view.wait_equal(api, leases)
+        assert not driver.events(since, what="problem")
+
+
+def test_watch_with_a_dead_token_recovers(plane, proxy, api, leases, tmp_path):
+    """The watch itself meets the 401, and goes on with the new token as if nothing had been."""
+    token = tmp_path / "token"
+    token.write_text(_account(plane, "watcher"))
+    kubeconfig = plane.write_kubeconfig(f"watcher-{next(numbers)}", proxy.url, {"tokenFile": token})
+    with Driver(plane.servers[0].netns, "--kubeconfig", kubeconfig) as driver:
+        view = driver.watch(leases, channel="lease")
+        time.sleep(1.2)     # a stream that breaks within a second counts as a failure
+        since = driver.mark()
+        _revoke(plane, "watcher")
+        fresh = tmp_path / "fresh"
+        fresh.write_text(_account(plane, "watcher"))
+        proxy.rule("delay", verb="WATCH", ms=0)
+        os.rename(fresh, token)
+        proxy.cut()
+        write(api, leases, "a", "x")
+        view.wait_equal(api, leases)
+        wait_until(lambda: driver.events(what="live")[-1]["live"], 10, "an end of the doubt")
+        assert view.begun_anew(since) == 0
+
+
+def test_dead_token_is_told(plane, proxy, leases, tmp_path):
+    """No new token: 401, as it is."""
+    token = tmp_path / "token"
+    token.write_text(_account(plane, "dead"))
+    kubeconfig = plane.write_kubeconfig(f"dead-{next(numbers)}", proxy.url, {"tokenFile": token})
+    with Driver(plane.servers[0].netns, "--kubeconfig", kubeconfig) as driver:
+        assert driver.ask("GET", leases)["status"] == 200
+        _revoke(plane, "dead")
+        reply = driver.ask("GET", leases)
+        assert (reply["status"], reply["reason"]) == (401, "Unauthorized")
+        token.write_text(_account(plane, "dead"))
+        assert driver.ask("GET", leases)["status"] == 200
+
+
+def _kubeconfig(path, server, ca_file, token="t", **cluster):
+    fields = "".join(f"    {key.replace('_', '-')}: {value}\n" for key, value in cluster.items())
+    path.write_text(f"""apiVersion: v1
+kind: Config
+current-context: x
+contexts:
+- name: x
+  context: {{cluster: x, user: x}}
+clusters:
+- name: x
+  cluster:
+    server: {server}
+    certificate-authority: {ca_file}
+{fields}users:
+- name: x
+  user: {{token: {token}}}
+""")
+    return path
+
+
+def test_unknown_authority_is_refused(plane, proxy, leases, tmp_path):
+    """A server whose certificate another authority signed gets no request."""
+    other = Authority(tmp_path / "other").ca_file
+    kubeconfig = _kubeconfig(tmp_path / "config", proxy.url, other)
+    before = len(proxy.log())
+    with Driver(plane.servers[0].netns, "--kubeconfig", kubeconfig) as driver:
+        reply = driver.ask("GET", leases)
+        assert reply["status"] == 0 and "certificate" in reply["error"].lower()
+    assert len(proxy.log()) == before
+
+
+def test_the_systems_authorities_do_not_count(plane, proxy, leases, tmp_path):
+    """With an authority in the kubeconfig, those of the system are not trusted beside it."""
+    other = Authority(tmp_path / "other").ca_file
+    kubeconfig = _kubeconfig(tmp_path / "config", proxy.url, other)
+    # The system's directory, in this process alone, holds the true authority.
+    script = ("mount -t tmpfs t /etc/ssl/certs && cp $0 /etc/ssl/certs/a.pem && cp $0 /etc/ssl/certs/ca-certificates.crt"
+              " && openssl rehash /etc/ssl/certs && exec \"$@\"")
+    with Driver(plane.servers[0].netns, "--kubeconfig", kubeconfig,
+                prefix=["unshare", "-m", "--propagation", "private", "sh", "-c", script, str(plane.ca_file)]) as driver:
+        reply = driver.ask("GET", leases)
+        assert reply["status"] == 0 and "certificate" in reply["error"].lower()
+
+
+def test_server_name(plane, proxy, leases, tmp_path):
+    """tls-server-name: checked against the certificate and sent as SNI, while the address is dialled."""
+    token = _account(plane, "named")
+    good = _kubeconfig(tmp_path / "good", proxy.url, plane.ca_file, token, tls_server_name="kubernetes")
+    bad = _kubeconfig(tmp_path / "bad", proxy.url, plane.ca_file, token, tls_server_name="example.com")
+    with Driver(plane.servers[0].netns, "--kubeconfig", good) as driver:
+        reply = driver.ask("GET", leases)
+        assert (reply["status"], reply["server"]) == (200, proxy.url)
+    with Driver(plane.servers[0].netns, "--kubeconfig", bad) as driver:
+        reply = driver.ask("GET", leases)
+        assert reply["status"] == 0 and "example.com" in reply["error"]
+
+
+def test_no_proxy_from_the_environment(plane, proxy, driver, leases):
+    """The environment's proxies are none of ours."""
+    del driver
+    with Driver(plane.servers[0].netns, "--kubeconfig", proxy.admin_kubeconfig,
+                prefix=["env", "https_proxy=http://192.0.2.1:9", "HTTPS_PROXY=http://192.0.2.1:9",
+                        "ALL_PROXY=http://192.0.2.1:9"]) as other:
+        assert other.ask("GET", leases)["status"] == 200
+
+
+def test_names_without_dns_hold_nothing_up(plane, proxy, leases, tmp_path):
+    """A resolver that never answers delays the requests for that name and nothing else."""
+    resolv = tmp_path / "resolv.conf"
+    resolv.write_text("nameserver 192.0.2.53\noptions timeout:10 attempts:3\n")
+    script = "mount --bind $0 /etc/resolv.conf && exec \"$@\""
+    with Driver(plane.servers[0].netns, "--kubeconfig", proxy.admin_kubeconfig,
+                "--server", "https://api.example.com:6443", "--server", proxy.url,
+                prefix=["unshare", "-m", "--propagation", "private", "sh", "-c", script, str(resolv)]) as driver:
+        driver.usage()
+        reply = driver.ask("GET", leases, channel="lease", timeout_ms=500)
+        assert reply["status"] == 0 and reply["took_ms"] < 3000
+        assert driver.ask("GET", leases, channel="lease")["status"] == 200
+        assert driver.usage()["dispatch_us_max"] < 1000000
+
+
+# --- cost ---------------------------------------------------------------------------------------
+
+def test_memory(plane, driver, leases):
+    """500 Services in view, a Lease watched and written, a burst of requests: a few MB."""
+    services = leases.replace("/apis/coordination.k8s.io/v1", "/api/v1").replace("leases", "services")
+    with support.session(plane.api) as ask:
+        for number in range(500):
+            assert ask("POST", services, transcript.service(f"s{number}"))[0] == 201
+    driver.watch(services)
+    driver.watch(leases, number=1, channel="lease")
+    driver.watch("/apis/discovery.k8s.io/v1/endpointslices", number=2)
+    driver.do("burst", 100, "general", 60000, f"{leases}/a")
+    wait_until(lambda: len(driver.events(what="reply")) == 100, 30, "all replies")
+    usage = driver.usage()
+    print(json.dumps(usage))
+    assert usage["rss_anon_kb"] < 6000
+
+
+def test_nothing_runs_when_nothing_happens(driver, leases):
+    """Quiet watches cost no CPU time."""
+    driver.watch(leases)
+    driver.watch(leases, number=1, channel="lease")
+    before = driver.cpu_ticks()
+    time.sleep(2)       # during which there is nothing to do
+    assert driver.cpu_ticks() - before <= 2
