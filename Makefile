@@ -121,7 +121,7 @@ test-sim: $(O)/sim
 	$(Q)$(O)/sim --seeds 100000
 
 .PHONY: check-layers
-check-layers: $(O)/libelection.a $(O)/libcore.a
+check-layers: $(ARCHIVES)
 	$(Q)$(PYTHON) tests/layers/check_layers.py --cc $(CC) --build $(O) $(LAYERS_FLAGS)
 
 # make demo: the in-memory API server; CLUSTER=real: three real nodes and helm install.

@@ -16,11 +16,10 @@
 #include "agent/base/text.h"
 #include "agent/core/place.h"
 #include "agent/forwarding.h"
+#include "agent/stop.h"
 #include "agent/version.h"
 
 #define LEASE_NAME "leasehold-group-0"
-#define STOP_WITHDRAW_MS 1000
-#define STOP_RELEASE_MS 3000
 #define ADDR_GRACE_S 2 /* beyond the Lease: a stalled worker must not expire a held VIP */
 
 /* ---- what the Lease says ---- */
@@ -63,9 +62,7 @@ static void on_holder(void *ctx, const char *from, const char *to)
 
 static void on_stopped(void *ctx)
 {
-	struct agent *a = ctx;
-
-	a->stop = STOP_DONE;
+	stop_released(ctx);
 }
 
 static void on_renewed(void *ctx, int64_t ms)
@@ -85,10 +82,7 @@ static void on_signal(void *ctx, uint32_t events)
 	(void)events;
 	if (read(a->signals.fd, &si, sizeof(si)) != (ssize_t)sizeof(si) || a->stop != STOP_NO)
 		return;
-	log_event(LOG_INFO, "stopping", "asked to stop: withdrawing, then releasing the Lease",
-		  log_int("signal", si.ssi_signo));
-	a->stop = STOP_WITHDRAWING;
-	a->stop_by = mono_add_ms(mono_now(), STOP_WITHDRAW_MS);
+	stop_begin(a, (int)si.ssi_signo);
 }
 
 static void on_worker(void *ctx, uint32_t events)
@@ -291,22 +285,6 @@ static mono_t step_addrs(struct agent *a, mono_t now)
 	return kernel_sync_addrs(&a->kernel, now, a->vips.addrs, n);
 }
 
-static mono_t step_stop(struct agent *a, mono_t now)
-{
-	if (a->stop == STOP_WITHDRAWING) {
-		if ((a->kernel.addr_busy || a->n_live > 0) && !mono_reached(now, a->stop_by))
-			return a->stop_by;
-		a->stop = STOP_RELEASING;
-		a->stop_by = mono_add_ms(now, STOP_RELEASE_MS);
-		leader_stop(&a->leader, now);
-	}
-	if (a->stop == STOP_RELEASING && mono_reached(now, a->stop_by)) {
-		log_event(LOG_WARN, "release_failed", "the Lease could not be released; it will expire");
-		a->stop = STOP_DONE;
-	}
-	return a->stop == STOP_RELEASING ? a->stop_by : MONO_NEVER;
-}
-
 static bool is_live(void *ctx, const struct ip *ip)
 {
 	const struct agent *a = ctx;
@@ -333,7 +311,7 @@ static mono_t step(struct agent *a, mono_t now)
 		if (a->planned && a->decisions && !a->store.dirty)
 			wake = mono_min(wake, publish_run(&a->publish, now, a->decisions, is_live, a));
 	}
-	wake = mono_min(wake, step_stop(a, now));
+	wake = mono_min(wake, stop_step(a, now));
 	wake = mono_min(wake, http_tick(a->http, now));
 	return mono_min(wake, a->leader.wake_at);
 }
@@ -561,5 +539,6 @@ int agent_run(const struct config *cfg)
 		code = turn(a);
 	}
 	agent_close(a);
+	stop_finish(a);
 	return code;
 }

@@ -32,6 +32,7 @@ enum stop_state {
 	STOP_NO,
 	STOP_WITHDRAWING, /* addresses are being removed */
 	STOP_RELEASING,	  /* the Lease is being released */
+	STOP_ASKING,	  /* whether our DaemonSet still exists */
 	STOP_DONE,
 };
 
@@ -67,6 +68,7 @@ struct agent {
 	mono_t next_wake;
 	enum stop_state stop;
 	mono_t stop_by;
+	bool uninstalled; /* our DaemonSet is gone: leave nothing behind */
 	bool forwarding_told_v4, forwarding_told_v6;
 	char took_over_from[LEASE_HOLDER_MAX]; /* the holder before us, "" = none */
 };

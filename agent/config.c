@@ -86,6 +86,11 @@ static const char *check_listen(const char *value)
 	return !*value || config_parse_listen(value, &p) == 0 ? NULL : "is not ADDR:PORT";
 }
 
+static const char *check_daemonset(const char *value)
+{
+	return !*value || !check_node_name(value) ? NULL : "is not the name of a DaemonSet (a-z 0-9 . -)";
+}
+
 static const char *check_state_dir(const char *value)
 {
 	return *value == '/' ? NULL : "is not an absolute path";
@@ -119,6 +124,8 @@ static const struct option options[] = {
 	{ "http-address", OPTION_TEXT, AT(http_address), "ADDR:PORT", "", "serve /healthz /readyz /metrics; default: off",
 	  0, 0, check_listen },
 	{ "state-dir", OPTION_TEXT, AT(state_dir), "DIR", "/run/leasehold", "lock file and status socket", 0, 0, check_state_dir },
+	{ "daemonset", OPTION_TEXT, AT(daemonset), "NAME", "",
+	  "when this DaemonSet is gone at a stop, remove everything", 0, 0, check_daemonset },
 	{ "log-level", OPTION_CHOICE, AT(log_level), "error|warn|info|debug", "info", "least important lines to log", 0,
 	  0, NULL },
 	{ "log-format", OPTION_CHOICE, AT(log_format), "text|json", "text", "one line an event, on standard error", 0, 0, NULL },

@@ -55,6 +55,7 @@ struct config {
 	int64_t log_level;  /* enum log_level */
 	int64_t log_format; /* enum log_format */
 	char *state_dir;
+	char *daemonset; /* "" = none */
 	int64_t sysctl; /* enum sysctl_mode */
 };
 

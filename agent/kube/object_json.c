@@ -12,6 +12,7 @@
 
 #include "agent/base/text.h"
 #include "agent/kube/json_walk.h"
+#include "agent/kube/span.h"
 
 #define SHARING_KEY_MAX 253
 #define PROBLEM_VALUE_MAX 64 /* bytes of a refused value that are shown */
@@ -560,4 +561,15 @@ int object_key_decode(const char *json, size_t len, struct object_key **ret, str
 void object_key_free(struct object_key *k)
 {
 	free(k);
+}
+
+int object_deleting_decode(const char *json, size_t len, bool *ret)
+{
+	const struct span object = { json, len };
+	struct span meta = span_member(object, "metadata");
+
+	if (!meta.p)
+		return -EINVAL;
+	*ret = span_member(meta, "deletionTimestamp").p != NULL;
+	return 0;
 }

@@ -20,3 +20,6 @@ struct object_key {
 };
 MUST_USE int object_key_decode(const char *json, size_t len, struct object_key **ret, struct err_info *err);
 void object_key_free(struct object_key *k);
+
+/* Whether any object (a DaemonSet, say) is being deleted: metadata.deletionTimestamp.  -EINVAL: no such object. */
+MUST_USE int object_deleting_decode(const char *json, size_t len, bool *ret);

@@ -213,10 +213,13 @@ class Service:
     def patch(self, body):
         return self.api().patch(self.path, body)
 
-    def set_backends(self, pods, target=ECHO_PORT):
-        """Make `pods` its ready endpoints: one slice per family, every port of the Service."""
+    def set_backends(self, pods, target=ECHO_PORT, body=None):
+        """Make `pods` its ready endpoints: one slice per family, every port of the Service.
+
+        body: the Service as it is known to be, to save asking for it.
+        """
         ports = [{"name": p["name"], "protocol": p["protocol"], "port": target}
-                 for p in self.get()["spec"]["ports"]]
+                 for p in (body or self.get())["spec"]["ports"]]
         for suffix, kind, attribute in (("v4", "IPv4", "ip4"), ("v6", "IPv6", "ip6")):
             body = {
                 "metadata": {"name": f"{self.name}-{suffix}",
@@ -368,9 +371,9 @@ class Cluster:
 
     def service(self, name="web", backends=None, target=ECHO_PORT, **kwargs):
         """Create a Service and its EndpointSlices (all pods unless told); returns it at once."""
-        service = Service(self.api, self.api().create(
-            SERVICES, service_body(name, target=target, **kwargs)))
-        service.set_backends(self.lab.pods if backends is None else backends, target)
+        body = self.api().create(SERVICES, service_body(name, target=target, **kwargs))
+        service = Service(self.api, body)
+        service.set_backends(self.lab.pods if backends is None else backends, target, body)
         return service
 
     def services(self, n, prefix="many", **kwargs):

@@ -5,7 +5,8 @@
 
 #define BIT(kind) (1u << (kind))
 
-/* Two profiles are narrow: whole outages alone, where the Lease must not move; and deletions by hand, which are safe
+/* Three profiles are narrow: whole outages alone, where the Lease must not move; many quick restarts with other
+ * durations (a rolling change that goes wrong), for what a process leaves behind; and deletions by hand, which are safe
  * only while every candidate knows the record (a process that starts afterwards cannot know that there was one), and
  * no POST is still on its way from before (it carries no version, so it would take effect in the new void): not one
  * deletion upon the other, and none in a slow network. */
@@ -18,6 +19,8 @@ static unsigned int pick_kinds(struct world *w)
 	if (w->seed % 8 == 1)
 		return BIT(FAULT_DELETE) | BIT(FAULT_LAG) |
 		       (world_chance(w, 50) ? BIT(FAULT_FLAKY) : 0) | (world_chance(w, 50) ? BIT(FAULT_PAUSE) : 0);
+	if (w->restarts)
+		return BIT(FAULT_CRASH) | BIT(FAULT_FLAKY) | BIT(FAULT_PARTITION);
 	while (kinds == 0)
 		for (unsigned int k = 0; k < FAULTS; k++)
 			if (k != FAULT_DELETE && world_chance(w, 45))
@@ -41,8 +44,10 @@ static void plan_one(struct world *w, int64_t cycle_ns, enum fault_kind kind)
 	/* Short ones as often as long ones. */
 	if (world_chance(w, 50) && longest > NS_PER_S)
 		longest = NS_PER_S;
+	if (w->restarts && kind == FAULT_CRASH)
+		longest = NS_PER_S / 2;
 	f.length_ns = prng_range(&w->prng, NS_PER_MS, longest);
-	f.mode = (unsigned int)prng_range(&w->prng, 0, DOWN_MODES - 1);
+	f.mode = (unsigned int)prng_range(&w->prng, w->restarts && kind == FAULT_CRASH, DOWN_MODES - 1);
 	/* One node may stay away for the whole peace: the others must do without. */
 	if ((kind == FAULT_CRASH || kind == FAULT_PARTITION) && f.mode == 0 && f.node == w->seed % NODES)
 		f.length_ns = CYCLE_NS - on;
@@ -63,6 +68,8 @@ void fault_plan(struct world *w)
 		for (unsigned int k = 0; k < FAULTS; k++) {
 			int64_t n = w->only_outages ? 1 : prng_range(&w->prng, 1, 4);
 
+			if (w->restarts && k == FAULT_CRASH)
+				n += 6;
 			for (; (kinds & BIT(k)) && n > 0; n--)
 				plan_one(w, cycle_ns, (enum fault_kind)k);
 		}

@@ -5,7 +5,8 @@
  *    overlap of any length is seen when it begins.
  *  - After every step: the gate is what the machine believes (elect_holds()).
  *  - Requests of a node within any second are bounded: no storm.
- *  - In peace, where at most one node is still away: within eight seconds somebody holds, keeps holding, and requests are those of one holder.
+ *  - In peace, where at most one node is still away: within eight seconds somebody holds, keeps holding, and
+ *    requests are those of one holder.
  *  - An outage of the API alone does not move the Lease. */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -34,7 +35,8 @@ void judge_plan(struct world *w)
 	w->judge.holder_before_outage = -1;
 	for (int64_t cycle_ns = 0; cycle_ns + CYCLE_NS <= w->opt.length_ns; cycle_ns += CYCLE_NS)
 		for (int i = 0; i < CHECKS; i++)
-			world_at(w, cycle_ns + CALM_NS + (CYCLE_NS - CALM_NS - NS_PER_MS) * i / (CHECKS - 1), SIM_CHECK, 0);
+			world_at(w, cycle_ns + CALM_NS + (CYCLE_NS - CALM_NS - NS_PER_MS) * i / (CHECKS - 1),
+				 SIM_CHECK, 0);
 }
 
 static bool calm(const struct world *w)

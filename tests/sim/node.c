@@ -59,8 +59,6 @@ static void pick_config(struct world *w, struct node *n)
 
 	n->cfg.duration_ms = configs[i].duration_ms;
 	n->cfg.renew_ms = configs[i].renew_ms;
-	if (w->duration_max_ms < n->cfg.duration_ms)
-		w->duration_max_ms = n->cfg.duration_ms;
 }
 
 void node_setup(struct world *w, struct node *n)

@@ -236,7 +236,7 @@ struct world {
 	struct judge judge;
 	bool mixed;	    /* processes differ in their durations */
 	bool only_outages;  /* of the whole API: then the Lease must not move */
-	int64_t duration_max_ms;
+	bool restarts;	    /* many, with changing durations */
 	uint64_t steps;
 	char *tail; /* ring of trace lines */
 	unsigned int n_tail;

@@ -120,7 +120,9 @@ bool world_run(struct world *w, uint64_t seed, const struct world_options *opt)
 	w->prng.state = seed * UINT64_C(0xd1342543de82ef95);
 	queue_clear(queue);
 	w->only_outages = seed % 8 == 0;
-	w->mixed = seed % 3 == 0 && seed % 8 != 1; /* a deletion is safe among equal durations only */
+	w->restarts = seed % 8 == 2;
+	/* A deletion is safe among equal durations only. */
+	w->mixed = w->restarts || (seed % 3 == 0 && seed % 8 != 1);
 	for (unsigned int i = 0; i < NODES; i++) {
 		w->nodes[i].id = i;
 		node_setup(w, &w->nodes[i]);

@@ -66,6 +66,7 @@ dataplane: {{ .Values.dataplane }}
 sysctl: {{ .Values.sysctl }}
 http-address: {{ include "leasehold.httpAddress" . | toJson }}
 state-dir: {{ toJson .Values.stateDir }}
+daemonset: leasehold
 log-level: {{ .Values.logLevel }}
 log-format: {{ .Values.logFormat }}
 {{- end }}

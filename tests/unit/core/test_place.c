@@ -18,8 +18,8 @@ static const struct link links[] = {
 static const struct link_addr addrs[] = {
 	ADDR4(1, 203, 0, 113, 1, 24),		      /* nobody's subnet on loopback */
 	ADDR4(2, 192, 0, 2, 1, 24),
-	ADDR4(2, 203, 0, 113, 77, 32),		      /* a host prefix: no subnet */
-	ADDR4(2, 198, 51, 100, 9, 25, .ours = true), /* a VIP of ours */
+	ADDR4(3, 203, 0, 113, 77, 32),		      /* a host prefix: no subnet */
+	ADDR4(3, 198, 51, 100, 9, 25, .ours = true), /* a VIP of ours */
 	ADDR4(3, 192, 0, 2, 129, 25),
 	ADDR4(4, 198, 18, 0, 1, 16),
 	{ .index = 3, .ip = { IP_V6, { 0x20, 0x01, 0x0d, 0xb8, 0, 1, [15] = 1 } }, .prefix_len = 64 },

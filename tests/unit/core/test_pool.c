@@ -508,6 +508,8 @@ static int plan_in(struct arena *a, void *ctx)
 
 	if (k < 0)
 		assert_ptr_equal(d, mark); /* untouched on failure */
+	for (size_t i = 0; k == 0 && i < r->m->n; i++)
+		assert_int_equal(!d[i].reason, !d[i].message); /* no sentence was lost */
 	return k;
 }
 

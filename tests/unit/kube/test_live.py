@@ -7,13 +7,14 @@ import itertools
 import json
 import os
 import re
+import socket
 import time
 
 import pytest
-from fakekube import support, transcript
+from fakekube import netns, support, transcript
 from fakekube.fault_proxy import FaultProxy
-from kube.process import wait_until
 from kube.pki import Authority
+from kube.process import run, wait_until
 
 from unit.kube.live import DRIVER, LEASES, Driver, View
 
@@ -92,6 +93,12 @@ def write(api, path, name, holder):
     return api.patch(f"{path}/{name}", {"spec": {"holderIdentity": holder}})
 
 
+def compact(plane):
+    """Makes every version that a watch may have too old: something is written, and all is forgotten."""
+    plane.api.create("/api/v1/namespaces", {"metadata": {"name": f"compacted-{next(numbers)}"}})
+    plane.control("compact")
+
+
 def requests(proxy, verb=None, path=""):
     """What went through a proxy."""
     return [r for r in proxy.log() if verb in (None, r["verb"]) and re.search(path, r["path"])]
@@ -123,9 +130,8 @@ def test_remembers_that_watch_list_is_refused(plane, proxy, driver, leases):
     """Only the first try costs a refusal."""
     plane.control("set", watchList=False)
     driver.watch(leases)
-    plane.control("compact")
     since = driver.mark()
-    proxy.rule("answer", verb="WATCH", path=leases, code=410, count=1)
+    compact(plane)
     plane.control("endWatches")
     driver.wait(None, since, what="synced")
     driver.wait(None, since, what="live", live=True)
@@ -274,7 +280,7 @@ def test_expired_version_is_doubt_even_when_the_server_is_there(plane, driver, a
     view = driver.watch(leases)
     time.sleep(1.1)     # see test_ordinary_end_is_no_doubt
     since = driver.mark()
-    plane.control("compact")
+    compact(plane)
     plane.control("endWatches")
     driver.wait(None, since, what="synced")
     wait_until(lambda: view.lives(since)[-1:] == [True], 10, "an end of the doubt")
@@ -416,7 +422,7 @@ def test_a_relist_is_no_failure_of_the_server(plane, proxies, driver_of_two, lea
     driver.watch(leases)
     time.sleep(1.1)     # see test_ordinary_end_is_no_doubt
     since = driver.mark()
-    plane.control("compact")
+    compact(plane)
     plane.control("endWatches")
     driver.wait(None, since, what="synced")
     assert driver.ask("GET", leases)["server"] == proxies[0].url
@@ -482,7 +488,6 @@ def test_burst_is_bounded_and_answered(proxy, driver, leases):
     most = 0
     while len(driver.events(what="reply")) < 300:
         most = max(most, driver.usage()["sockets"])
-        driver.wait(None, driver.mark() - 1, what="usage")
     assert all(r["status"] == 200 for r in driver.events(what="reply"))
     assert sorted(r["id"] for r in driver.events(what="reply")) == list(range(300))
     assert 1 < most <= 20
@@ -640,7 +645,9 @@ def test_unknown_authority_is_refused(plane, proxy, leases, tmp_path):
 
 def test_the_systems_authorities_do_not_count(plane, proxy, leases, tmp_path):
     """With an authority in the kubeconfig, those of the system are not trusted beside it."""
-    other = Authority(tmp_path / "other").ca_file
+    other = tmp_path / "other.pem"     # with a name of its own: OpenSSL looks authorities up by name
+    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+         tmp_path / "other.key", "-out", other, "-subj", "/CN=another-authority", "-days", "3"])
     kubeconfig = _kubeconfig(tmp_path / "config", proxy.url, other)
     # The system's directory, in this process alone, holds the true authority.
     script = ("mount -t tmpfs t /etc/ssl/certs && cp $0 /etc/ssl/certs/a.pem && cp $0 /etc/ssl/certs/ca-certificates.crt"
@@ -676,9 +683,12 @@ def test_no_proxy_from_the_environment(plane, proxy, driver, leases):
 def test_names_without_dns_hold_nothing_up(plane, proxy, leases, tmp_path):
     """A resolver that never answers delays the requests for that name and nothing else."""
     resolv = tmp_path / "resolv.conf"
-    resolv.write_text("nameserver 192.0.2.53\noptions timeout:10 attempts:3\n")
+    resolv.write_text(f"nameserver {support.ADDRESS}\noptions timeout:10 attempts:3\n")
     script = "mount --bind $0 /etc/resolv.conf && exec \"$@\""
-    with Driver(plane.servers[0].netns, "--kubeconfig", proxy.admin_kubeconfig,
+    with netns.inside(plane.servers[0].netns):
+        mute = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    mute.bind((support.ADDRESS, 53))
+    with mute, Driver(plane.servers[0].netns, "--kubeconfig", proxy.admin_kubeconfig,
                 "--server", "https://api.example.com:6443", "--server", proxy.url,
                 prefix=["unshare", "-m", "--propagation", "private", "sh", "-c", script, str(resolv)]) as driver:
         driver.usage()
