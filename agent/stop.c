@@ -58,7 +58,7 @@ mono_t stop_step(struct agent *a, mono_t now)
 	}
 	if (a->stop == STOP_RELEASING && mono_reached(now, a->stop_by)) {
 		log_event(LOG_WARN, "release_failed", "the Lease could not be released; it will expire");
-		a->stop = STOP_DONE;
+		stop_released(a);
 	}
 	if (a->stop == STOP_ASKING && mono_reached(now, a->stop_by))
 		a->stop = STOP_DONE;

@@ -88,6 +88,7 @@ LEASE_KIND = "coordination.k8s.io//leases"
 ALLOWED = [
     *((verb, LEASE_KIND, LEASE, NAMESPACE) for verb in ("get", "list", "watch", "update")),
     ("create", LEASE_KIND, "", NAMESPACE),
+    ("get", "apps//daemonsets", "leasehold", NAMESPACE),
     *((verb, kind, "", "") for verb in ("get", "list", "watch")
       for kind in ("services", "discovery.k8s.io//endpointslices")),
     ("patch", "services/status", "web", "default"),
@@ -109,6 +110,8 @@ DENIED = [
     *((verb, kind, "", NAMESPACE) for verb in ("get", "list", "create")
       for kind in ("secrets", "configmaps", "pods", "endpoints", "serviceaccounts",
                    "rbac.authorization.k8s.io//roles", "apps//daemonsets")),
+    ("get", "apps//daemonsets", "kube-proxy", NAMESPACE),
+    *((verb, "apps//daemonsets", "leasehold", NAMESPACE) for verb in ("list", "update", "patch", "delete")),
     ("create", "serviceaccounts/token", "leasehold", NAMESPACE),
     ("create", "pods/exec", "", NAMESPACE),
     ("get", "nodes", "", ""), ("list", "nodes", "", ""), ("get", "namespaces", "", ""),

@@ -213,28 +213,16 @@ class Service:
     def patch(self, body):
         return self.api().patch(self.path, body)
 
-    def set_backends(self, pods, target=ECHO_PORT, body=None):
-        """Make `pods` its ready endpoints: one slice per family, every port of the Service.
-
-        body: the Service as it is known to be, to save asking for it.
-        """
-        ports = [{"name": p["name"], "protocol": p["protocol"], "port": target}
-                 for p in (body or self.get())["spec"]["ports"]]
-        for suffix, kind, attribute in (("v4", "IPv4", "ip4"), ("v6", "IPv6", "ip6")):
-            body = {
-                "metadata": {"name": f"{self.name}-{suffix}",
-                             "labels": {"kubernetes.io/service-name": self.name}},
-                "addressType": kind, "ports": ports,
-                "endpoints": [{"addresses": [getattr(pod, attribute)], "nodeName": pod.node.name,
-                               "conditions": {"ready": True, "serving": True, "terminating": False}}
-                              for pod in pods]}
+    def set_backends(self, pods, target=ECHO_PORT):
+        """Make `pods` its ready endpoints: one slice per family, every port of the Service."""
+        for body in slice_bodies(self.get(), pods, target):
             try:
                 self.api().create(SLICES, body)
             except ApiError as error:
                 if error.status != 409:
                     raise
-                self.api().patch(f"{SLICES}/{self.name}-{suffix}",
-                                 {"ports": ports, "endpoints": body["endpoints"]})
+                self.api().patch(f"{SLICES}/{body['metadata']['name']}",
+                                 {"ports": body["ports"], "endpoints": body["endpoints"]})
 
     def delete(self):
         self.api().delete(self.path)
@@ -258,6 +246,44 @@ def service_body(name, port=80, protocols=("TCP", "UDP"), target=ECHO_PORT, fami
     if policy:
         body["spec"]["ipFamilyPolicy"] = policy
     return body
+
+
+def slice_bodies(service, pods, target):
+    """The EndpointSlices of a Service with `pods` as ready endpoints: one per family."""
+    name = service["metadata"]["name"]
+    ports = [{"name": p["name"], "protocol": p["protocol"], "port": target}
+             for p in service["spec"]["ports"]]
+    return [{
+        "metadata": {"name": f"{name}-{suffix}", "labels": {"kubernetes.io/service-name": name}},
+        "addressType": kind, "ports": ports,
+        "endpoints": [{"addresses": [getattr(pod, attribute)], "nodeName": pod.node.name,
+                       "conditions": {"ready": True, "serving": True, "terminating": False}}
+                      for pod in pods]}
+        for suffix, kind, attribute in (("v4", "IPv4", "ip4"), ("v6", "IPv6", "ip6"))]
+
+
+def bulk(client, calls, connections=4):
+    """Many requests [(method, path, body)] over a few connections that stay open; the answers.
+
+    A TLS handshake for each of thousands would cost more than what is tested.
+    """
+    def share(mine):
+        answers, connection = [], client._connection(client.timeout)  # pylint: disable=protected-access
+        with contextlib.closing(connection):
+            for method, path, body in mine:
+                connection.request(method, path, None if body is None else json.dumps(body),
+                                   {"Content-Type": "application/json"})
+                response = connection.getresponse()
+                answer = json.loads(response.read())
+                if response.status // 100 != 2 and (method, response.status) != ("DELETE", 404):
+                    raise ApiError(method, path, response.status, answer)
+                answers.append(answer)
+        return answers
+
+    shares = [calls[i::connections] for i in range(connections)]
+    with concurrent.futures.ThreadPoolExecutor(connections) as pool:
+        done = list(pool.map(share, shares))
+    return [done[i % connections][i // connections] for i in range(len(calls))]
 
 
 def chart_objects(plane):
@@ -372,15 +398,24 @@ class Cluster:
     def service(self, name="web", backends=None, target=ECHO_PORT, **kwargs):
         """Create a Service and its EndpointSlices (all pods unless told); returns it at once."""
         body = self.api().create(SERVICES, service_body(name, target=target, **kwargs))
-        service = Service(self.api, body)
-        service.set_backends(self.lab.pods if backends is None else backends, target, body)
-        return service
+        for part in slice_bodies(body, self.lab.pods if backends is None else backends, target):
+            self.api().create(SLICES, part)
+        return Service(self.api, body)
 
     def services(self, n, prefix="many", **kwargs):
         """Create `n` Services at once, as fast as the API server takes them."""
-        names = [f"{prefix}-{i:03d}" for i in range(n)]
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            return list(pool.map(lambda name: self.service(name, **kwargs), names))
+        bodies = [service_body(f"{prefix}-{i:03d}", **kwargs) for i in range(n)]
+        parts = [part for body in bodies for part in slice_bodies(body, self.lab.pods, ECHO_PORT)]
+        made = bulk(self.api(), [("POST", SERVICES, b) for b in bodies]
+                    + [("POST", SLICES, p) for p in parts])
+        return [Service(self.api, body) for body in made[:n]]
+
+    def delete_all(self):
+        """Delete every Service, EndpointSlice and Event of the case."""
+        api = self.api()
+        bulk(api, [("DELETE", f"{path}/{o['metadata']['name']}", None)
+                   for path in (SERVICES, SLICES, EVENTS) for o in api.list(path)
+                   if o["metadata"]["name"] != "kubernetes"])
 
     # -- who and what ------------------------------------------------------------------------
 
@@ -503,23 +538,13 @@ class Cluster:
             wait_for(node.carrier, what=f"carrier of {node.name}")
             if self.table(node):
                 node.nft("delete", "table", "inet", "leasehold")
-            own = (node.ip4, node.ip6)
-            for address, entry in node.addresses().items():
-                if address not in own and entry["scope"] != "link":
-                    node.ip("addr", "del", f"{address}/{entry['prefixlen']}", "dev", "eth0")
-            node.ip("addr", "flush", "dev", "lo", "scope", "global")
+            node.delete_addresses(a for a, entry in node.addresses().items()
+                                  if a not in (node.ip4, node.ip6) and entry["scope"] != "link")
         for host in (self.lab.client, self.lab.watch, *self.lab.nodes):
             host.flush_neighbours()
-        api = self.api()
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            doomed = [f"{SERVICES}/{o['metadata']['name']}" for o in api.list(SERVICES)
-                      if o["metadata"]["name"] != "kubernetes"]
-            doomed += [f"{SLICES}/{o['metadata']['name']}" for o in api.list(SLICES)
-                       if o["metadata"]["name"] != "kubernetes"]
-            doomed += [f"{EVENTS}/{o['metadata']['name']}" for o in api.list(EVENTS)]
-            list(pool.map(api.delete, doomed))
+        self.delete_all()
         with contextlib.suppress(ApiError):
-            api.delete(LEASE)
+            self.api().delete(LEASE)
 
 
 def names_of(backends):

@@ -21,7 +21,7 @@ def test_health_readiness_and_metrics(cluster):
     assert sum(held(agent) for agent in agents) == len(vips)
     for name in metrics:
         assert any(key.startswith("leasehold_build_info{") for key in metrics[name])
-        assert any(key.startswith("leasehold_api_requests_total{") for key in metrics[name])
+    assert any(key.startswith("leasehold_api_requests_total{") for key in metrics[holder.name])
 
 
 def held(agent):

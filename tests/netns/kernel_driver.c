@@ -56,6 +56,13 @@ static bool read_line(struct driver *d)
 	return true;
 }
 
+/* The test is wrong: it cannot go on. */
+static void refuse(const char *what, const char *word)
+{
+	fprintf(stderr, "kernel_driver: %s: '%s'\n", what, word);
+	exit(2);
+}
+
 static const char *word(const struct driver *d, size_t i)
 {
 	return i < d->n_words ? d->words[i] : "";
@@ -66,7 +73,7 @@ static uint64_t number(const struct driver *d, size_t i, uint64_t max)
 	uint64_t v = 0;
 
 	if (text_to_u64(word(d, i), max, &v) < 0)
-		fprintf(stderr, "kernel_driver: '%s' is no number up to %" PRIu64 "\n", word(d, i), max), exit(2);
+		refuse("not a number, or too large", word(d, i));
 	return v;
 }
 
@@ -75,7 +82,7 @@ static struct ip address(const struct driver *d, size_t i)
 	struct ip ip = { 0 };
 
 	if (ip_parse(word(d, i), &ip) < 0)
-		fprintf(stderr, "kernel_driver: '%s' is no address\n", word(d, i)), exit(2);
+		refuse("not an address", word(d, i));
 	return ip;
 }
 
@@ -104,7 +111,7 @@ static struct nat_op read_op(const struct driver *d)
 	while (op.kind < ARRAY_LEN(kinds) && !text_eq(kinds[op.kind], word(d, 0)))
 		op.kind++;
 	if (op.kind == ARRAY_LEN(kinds))
-		fprintf(stderr, "kernel_driver: no such op '%s'\n", word(d, 0)), exit(2);
+		refuse("no such op", word(d, 0));
 	if (op.kind == NAT_OP_VIP_ADD || op.kind == NAT_OP_VIP_DEL)
 		return op;
 	op.proto = (uint8_t)number(d, 2, UINT8_MAX);

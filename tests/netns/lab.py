@@ -270,6 +270,13 @@ class Host:
         links = self.ip_json("addr", "show", "dev", dev)
         return {a["local"]: a for link in links for a in link.get("addr_info", ()) if "local" in a}
 
+    def delete_addresses(self, addresses, dev="eth0"):
+        """Delete many addresses at once; those that went meanwhile are no error."""
+        script = "".join(f"addr del {a}/{128 if ':' in a else 32} dev {dev}\n" for a in addresses)
+        if script:
+            subprocess.run(["ip", "-n", self.netns, "-force", "-batch", "-"], input=script, text=True,
+                           capture_output=True, timeout=30, check=False)
+
     def nft(self, *args, script=None):
         """nft in this host: words, or a script for `nft -f -`."""
         argv = ["nft", *(("-f", "-") if script is not None else args)]

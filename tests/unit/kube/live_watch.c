@@ -33,6 +33,14 @@
 #define WORDS_MAX 6
 #define LINE_BYTES_MAX (64 * 1024)
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED true
+#elif defined(__has_feature)
+#define SANITIZED __has_feature(address_sanitizer)
+#else
+#define SANITIZED false
+#endif
+
 struct live;
 
 struct live_watch {
@@ -45,6 +53,7 @@ struct live_watch {
 struct live {
 	struct kube_client *client;
 	struct live_watch watches[WATCHES_MAX];
+	struct asked *asked; /* all under way */
 	mono_t start;
 	int64_t dispatch_us_max;
 };
@@ -52,6 +61,7 @@ struct live {
 /* A request under way. */
 struct asked {
 	struct live *live;
+	struct asked *next;
 	int id;
 	bool reaction;
 };
@@ -66,7 +76,6 @@ static void tell(struct live *l, json_t *what)
 	text = json_dumps(what, JSON_COMPACT);
 	assert(text);
 	puts(text);
-	fflush(stdout);
 	free(text);
 	json_decref(what);
 }
@@ -93,9 +102,19 @@ static void tell_object(struct live_watch *w, const char *what, const char *text
 
 /* ---- requests ---- */
 
+static void asked_free(struct asked *a)
+{
+	struct asked **p = &a->live->asked;
+
+	while (*p != a)
+		p = &(*p)->next;
+	*p = a->next;
+	free(a);
+}
+
 static void on_reply(void *ctx, const struct kube_reply *rp)
 {
-	AUTO(freep) struct asked *a = ctx;
+	struct asked *a = ctx;
 	mono_t now = mono_now();
 
 	assert(strlen(rp->body) == rp->len);
@@ -103,6 +122,7 @@ static void on_reply(void *ctx, const struct kube_reply *rp)
 				a->reaction, "status", rp->status, "reason", rp->reason, "error", rp->err.text, "server",
 				rp->server, "bytes", (json_int_t)rp->len, "retry_after_ms", (json_int_t)rp->retry_after_ms,
 				"took_ms", (json_int_t)mono_diff_ms(now, rp->sent)));
+	asked_free(a);
 }
 
 static void ask(struct live *l, int id, bool reaction, const struct kube_request *rq)
@@ -112,11 +132,12 @@ static void ask(struct live *l, int id, bool reaction, const struct kube_request
 	int r;
 
 	assert(a);
-	*a = (struct asked){ l, id, reaction };
+	*a = (struct asked){ l, l->asked, id, reaction };
+	l->asked = a;
 	r = kube_request(l->client, rq, on_reply, a, &err);
 	if (r == 0)
 		return;
-	free(a);
+	asked_free(a);
 	tell(l, json_pack("{s:s, s:i, s:b, s:s, s:s}", "what", "not_started", "id", id, "reaction", reaction, "error",
 			  err.text, "errno", strerror(-r)));
 }
@@ -239,7 +260,7 @@ static void tell_usage(struct live *l)
 	int r = file_read("/proc/self/status", &status, NULL);
 
 	assert(r == 0);
-	tell(l, json_pack("{s:s, s:I, s:I, s:I}", "what", "usage", "rss_anon_kb",
+	tell(l, json_pack("{s:s, s:b, s:I, s:I, s:I}", "what", "usage", "sanitized", SANITIZED, "rss_anon_kb",
 			  (json_int_t)status_kb(buf_text(&status), "RssAnon:"), "sockets", (json_int_t)count_sockets(),
 			  "dispatch_us_max", (json_int_t)l->dispatch_us_max));
 	l->dispatch_us_max = 0;
@@ -346,6 +367,7 @@ static void run(struct live *l)
 			dispatch(l);
 		if (fds[0].revents && !read_commands(l, &in))
 			break;
+		fflush(stdout); /* not while a dispatch is timed: the reader may be slow */
 	}
 	buf_fini(&in);
 }
@@ -392,10 +414,14 @@ int main(int argc, char **argv)
 		fprintf(stderr, "live_watch: %s\n", err.text);
 		return 1;
 	}
+	setvbuf(stdout, NULL, _IOFBF, 256 * 1024);
 	tell(&l, json_pack("{s:s}", "what", "ready"));
+	fflush(stdout);
 	run(&l);
 	for (int i = 0; i < WATCHES_MAX; i++)
 		end_watch(&l.watches[i]);
 	kube_client_free(l.client);
+	while (l.asked)
+		asked_free(l.asked); /* never answered, as kube_client_free() promises */
 	return 0;
 }
