@@ -87,7 +87,14 @@ $(1): $(O)/tests/unit/$(patsubst $(O)/unit/%,%,$(1)).o $(call test_archives,$(1)
 	$$(call say,LD,$$@)
 	$$(Q)mkdir -p $$(@D) && $$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $(LIBS.$(call module_of,$(1))) $(LIBS.base) -lcmocka
 endef
-$(foreach t,$(TEST_BINS),$(eval $(call unit_rule,$(t))))
+# live_*.c: drivers for tests that need a server, built the same way.
+LIVE_BINS := $(patsubst tests/unit/%.c,$(O)/unit/%,$(wildcard tests/unit/*/live_*.c))
+$(foreach t,$(TEST_BINS) $(LIVE_BINS),$(eval $(call unit_rule,$(t))))
+
+# Drives netlink/ in namespaces for tests/netns/test_kernel.py.
+$(O)/netns/kernel_driver: $(O)/tests/netns/kernel_driver.o $(O)/libnetlink.a $(O)/libbase.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS.netlink) $(LIBS.base)
 
 $(O)/sim: $(SIM_OBJS) $(O)/libelection.a $(O)/libbase.a
 	$(call say,LD,$@)
@@ -97,7 +104,7 @@ $(O)/agent/manifest.o: agent/manifest/daemonset.yaml agent/manifest/static-pod.y
 
 # --- tests ------------------------------------------------------------------------------------------
 .PHONY: unit-programs unit
-unit-programs: $(TEST_BINS)
+unit-programs: $(TEST_BINS) $(LIVE_BINS) $(O)/netns/kernel_driver
 unit: unit-programs
 	$(Q)set -e; for t in $(TEST_BINS); do echo "== $$t"; $$t; done
 
@@ -115,6 +122,17 @@ test:
 	$(Q)$(SETUP) $(LAB) tests/kube/packages.txt
 	$(Q)tests/kube/build.sh >/dev/null
 	$(Q)$(PYTHON) tests/run.py test
+
+# The codecs under libFuzzer for SECONDS each (clang).
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz:
+	$(Q)mkdir -p build/fuzz
+	$(Q)clang -std=gnu11 -g -O1 -I. -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		-o build/fuzz/kube tests/fuzz/kube/fuzz_kube.c \
+		$(addprefix agent/kube/,json_walk.c lease_json.c object_json.c span.c splitter.c status_json.c) \
+		$(addprefix agent/base/,buf.c err.c ip.c iptext.c text.c mono.c) -ljansson
+	$(Q)mkdir -p build/fuzz/found && build/fuzz/kube -max_total_time=$(FUZZ_SECONDS) -verbosity=0 build/fuzz/found tests/fuzz/kube/corpus
 
 .PHONY: test-sim
 test-sim: $(O)/sim

@@ -262,6 +262,27 @@ bool kernel_has_addr(const struct kernel *k, const struct kernel_addr *a)
 	return false;
 }
 
+/* The data plane knows the VIP: its maps are loaded, so an address may attract traffic now.  Packets that came before
+ * would be answered by this node itself, and conntrack would keep their flows from the backends for as long as they
+ * last. */
+static bool nat_holds(const struct kernel *k, const struct ip *ip)
+{
+	size_t lo = 0, hi = k->nat_ready ? k->observed.n_vips : 0;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int c = ip_cmp(&k->observed.vips[mid], ip);
+
+		if (c == 0)
+			return true;
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return !k->use_nat;
+}
+
 /* Deletions first: nothing is more urgent than to stop answering. */
 static int addr_plan_all(struct kernel *k, const struct kernel_addr *addrs, size_t n, bool refresh)
 {
@@ -275,9 +296,12 @@ static int addr_plan_all(struct kernel *k, const struct kernel_addr *addrs, size
 		if (s->addrs[i].ours && !addr_wanted(addrs, n, &have))
 			r = addr_plan(&k->addr, &have, false);
 	}
-	for (size_t i = 0; i < n && r == 0; i++)
-		if (refresh || !kernel_has_addr(k, &addrs[i]))
+	for (size_t i = 0; i < n && r == 0; i++) {
+		bool up = kernel_has_addr(k, &addrs[i]);
+
+		if (up ? refresh : nat_holds(k, &addrs[i].ip))
 			r = addr_plan(&k->addr, &addrs[i], true);
+	}
 	return r;
 }
 

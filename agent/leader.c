@@ -34,6 +34,14 @@ static void note_holder(struct leader *l, const char *to)
 		l->ops->holder(l->ctx, l->seen_any ? l->seen.holder : "", to);
 }
 
+/* A Lease without a version is none to act on: a PUT without one would be unconditional, and two could win. */
+static int leader_decode(const char *json, size_t len, struct kube_lease *ret, struct err_info *err)
+{
+	int r = lease_decode(json, len, ret, err);
+
+	return r == 0 && !*ret->version ? err_set(err, -EINVAL, "metadata.resourceVersion: missing") : r;
+}
+
 /* The Lease as the API shows it now. */
 static void leader_see(struct leader *l, const char *json, size_t len)
 {
@@ -41,7 +49,7 @@ static void leader_see(struct leader *l, const char *json, size_t len)
 	struct err_info err = ERR_INFO_INIT;
 	struct kube_lease seen;
 
-	if (lease_decode(json, len, &seen, &err) < 0) {
+	if (leader_decode(json, len, &seen, &err) < 0) {
 		log_event(LOG_WARN, "lease_unreadable", "the Lease could not be read", log_str("lease", l->name),
 			  log_str("error", err.text));
 		return;
@@ -137,7 +145,7 @@ static void on_written(struct leader *l, uint32_t write_id, const struct kube_re
 	struct kube_lease now;
 
 	if (rp->status == 200 || rp->status == 201) {
-		if (lease_decode(rp->body, rp->len, &now, &err) == 0) {
+		if (leader_decode(rp->body, rp->len, &now, &err) == 0) {
 			ev.kind = ELECT_EV_WRITE_OK;
 			IGNORE(text_copy(ev.version, sizeof(ev.version), now.version)); /* same size in the codec */
 			l->renewed_at = rp->sent;

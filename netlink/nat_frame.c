@@ -108,8 +108,8 @@ int nat_frame_add_chain(struct batch *b, const struct nat_chain_shape *chain)
 	if (!c || nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, NAT_TABLE) < 0 ||
 	    nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, chain->name) < 0)
 		return -ENOMEM;
-	if (chain->kind == NAT_CHAIN_BASE) {
-		if (nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, "nat") < 0)
+	if (chain->kind == NAT_CHAIN_BASE || chain->kind == NAT_CHAIN_REJECT) {
+		if (nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, chain->kind == NAT_CHAIN_BASE ? "nat" : "filter") < 0)
 			return -ENOMEM;
 		nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, chain->hook);
 		nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, chain->priority);

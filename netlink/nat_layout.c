@@ -53,6 +53,7 @@ const struct nat_chain_shape nat_chains[NAT_CHAIN_N] = {
 	BASE("nat-prerouting", NF_INET_PRE_ROUTING, NAT_PRIORITY_DNAT),
 	BASE("nat-output", NF_INET_LOCAL_OUT, NAT_PRIORITY_DNAT),
 	BASE("nat-postrouting", NF_INET_POST_ROUTING, NAT_PRIORITY_SNAT),
+	{ .name = "filter-input", .kind = NAT_CHAIN_REJECT, .hook = NF_INET_LOCAL_IN, .priority = NAT_PRIORITY_FILTER },
 };
 
 const struct nat_chain_shape *nat_chain_of(enum balance balance, uint16_t n_slots)
@@ -90,6 +91,8 @@ const struct nat_set_shape *nat_set_of(enum nat_set_kind kind, enum ip_family fa
 
 unsigned int nat_chain_rules(const struct nat_chain_shape *c)
 {
+	if (c->kind == NAT_CHAIN_REJECT)
+		return 4; /* one a family for TCP, then one a family for UDP */
 	/* One a family; only the chains that jump to the services have a single rule for both. */
 	return c->kind == NAT_CHAIN_BASE && c->hook != NF_INET_POST_ROUTING ? 1 : 2;
 }

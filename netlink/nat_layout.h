@@ -14,6 +14,8 @@
  *	(one of each for every size class)
  *	chain nat-postrouting { type nat hook postrouting priority 90; ct status dnat ct original ip daddr @vips4
  *				masquerade; }
+ *	chain filter-input { type filter hook input priority 0; ip daddr @vips4 ct status ! dnat meta l4proto tcp
+ *				reject with tcp reset; (IPv6 and UDP likewise) }
  *
  * -110 because the first NAT chain that binds a connection wins and kube-proxy's stand at -100.  A chain is an
  * anchor: it is never deleted, because the last NAT chain's going cuts established flows. */
@@ -33,6 +35,7 @@
 
 #define NAT_PRIORITY_DNAT (-110)
 #define NAT_PRIORITY_SNAT 90
+#define NAT_PRIORITY_FILTER 0
 
 enum nat_set {
 	NAT_SET_VIPS4,
@@ -64,19 +67,20 @@ enum nat_chain_kind {
 	NAT_CHAIN_BASE,	    /* hooked, jumps to the services or source-NATs */
 	NAT_CHAIN_SERVICES, /* dispatches */
 	NAT_CHAIN_BALANCE,  /* picks a slot */
+	NAT_CHAIN_REJECT,   /* hooked: refuses what reached this node itself because no backend took it */
 };
 
 struct nat_chain_shape {
 	const char *name;
 	enum nat_chain_kind kind;
-	uint32_t hook; /* NAT_CHAIN_BASE: NF_INET_* */
+	uint32_t hook; /* NAT_CHAIN_BASE, NAT_CHAIN_REJECT: NF_INET_* */
 	int32_t priority;
 	enum balance balance; /* NAT_CHAIN_BALANCE */
 	uint16_t n_slots;
 };
 
 /* Each chain jumps only to those before it. */
-#define NAT_CHAIN_N (NAT_CLASS_N * 2 + 4)
+#define NAT_CHAIN_N (NAT_CLASS_N * 2 + 5)
 extern const struct nat_chain_shape nat_chains[NAT_CHAIN_N];
 
 /* The chain that picks among n_slots slots, or NULL when that is no size class. */

@@ -8,6 +8,8 @@
 
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_nat.h>
@@ -23,14 +25,15 @@ struct family {
 	uint32_t proto, dport, slot; /* registers behind the destination address in register 1 */
 	uint32_t hash_saddr, hash_sport;
 	uint32_t ct_destination;
+	uint8_t port_unreachable; /* ICMP or ICMPv6 code */
 	const char *vips, *dispatch, *slots;
 };
 
 static const struct family families[] = {
 	{ NFPROTO_IPV4, 4, 12, 16, NFT_REG32_01, NFT_REG32_02, NFT_REG32_03, NFT_REG_3, NFT_REG32_09, NFT_CT_DST_IP,
-	  "vips4", "dispatch4", "slots4" },
+	  ICMP_PORT_UNREACH, "vips4", "dispatch4", "slots4" },
 	{ NFPROTO_IPV6, 16, 8, 24, NFT_REG_2, NFT_REG32_05, NFT_REG32_06, NFT_REG32_11, NFT_REG32_15, NFT_CT_DST_IP6,
-	  "vips6", "dispatch6", "slots6" },
+	  ICMPV6_PORT_UNREACH, "vips6", "dispatch6", "slots6" },
 };
 
 struct builder {
@@ -139,9 +142,8 @@ static void put_dispatch(struct builder *b, const struct family *f)
 	put_lookup(b, f->dispatch, true, NFT_REG_VERDICT);
 }
 
-/* Brings replies back to this node: also from a backend that is the client itself, and to a client on this node,
- * whose source address is the VIP.  Only for connections that were sent elsewhere by DNAT. */
-static void put_masquerade(struct builder *b, const struct family *f)
+/* Matches connections whose destination we (op NEQ) or nobody (op EQ) rewrote. */
+static void put_dnat_match(struct builder *b, uint32_t op)
 {
 	static const uint32_t dnat = IPS_DST_NAT, zero;
 	struct nftnl_expr *e;
@@ -151,13 +153,42 @@ static void put_masquerade(struct builder *b, const struct family *f)
 		   { NFTNL_EXPR_BITWISE_LEN, sizeof(dnat) });
 	set_bytes(b, e, NFTNL_EXPR_BITWISE_MASK, &dnat, sizeof(dnat));
 	set_bytes(b, e, NFTNL_EXPR_BITWISE_XOR, &zero, sizeof(zero));
-	e = APPEND(b, "cmp", { NFTNL_EXPR_CMP_SREG, NFT_REG_1 }, { NFTNL_EXPR_CMP_OP, NFT_CMP_NEQ });
+	e = APPEND(b, "cmp", { NFTNL_EXPR_CMP_SREG, NFT_REG_1 }, { NFTNL_EXPR_CMP_OP, op });
 	set_bytes(b, e, NFTNL_EXPR_CMP_DATA, &zero, sizeof(zero));
+}
+
+/* Brings replies back to this node: also from a backend that is the client itself, and to a client on this node,
+ * whose source address is the VIP.  Only for connections that were sent elsewhere by DNAT. */
+static void put_masquerade(struct builder *b, const struct family *f)
+{
+	struct nftnl_expr *e;
+
+	put_dnat_match(b, NFT_CMP_NEQ);
 	e = APPEND(b, "ct", { NFTNL_EXPR_CT_KEY, f->ct_destination }, { NFTNL_EXPR_CT_DREG, NFT_REG_1 });
 	if (e)
 		nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_ORIGINAL);
 	put_lookup(b, f->vips, false, 0);
 	APPEND(b, "masq", { NFTNL_EXPR_MASQ_FLAGS, 0 });
+}
+
+/* A VIP's packet that no backend took is refused before conntrack confirms its connection: a UDP flow that was once
+ * answered by this node itself would be kept from the backends for as long as it lasts.  Pings are let through. */
+static void put_reject(struct builder *b, const struct family *f, uint8_t proto)
+{
+	struct nftnl_expr *e;
+
+	put_family_match(b, f);
+	put_payload(b, NFT_PAYLOAD_NETWORK_HEADER, f->daddr, f->len, NFT_REG_1);
+	put_lookup(b, f->vips, false, 0);
+	put_dnat_match(b, NFT_CMP_EQ);
+	APPEND(b, "meta", { NFTNL_EXPR_META_KEY, NFT_META_L4PROTO }, { NFTNL_EXPR_META_DREG, NFT_REG_1 });
+	e = APPEND(b, "cmp", { NFTNL_EXPR_CMP_SREG, NFT_REG_1 }, { NFTNL_EXPR_CMP_OP, NFT_CMP_EQ });
+	set_bytes(b, e, NFTNL_EXPR_CMP_DATA, &proto, sizeof(proto));
+	/* The family's own type, not ICMPX: nft would read its listing of that back as another rule. */
+	e = APPEND(b, "reject", { NFTNL_EXPR_REJECT_TYPE,
+				  proto == IPPROTO_TCP ? NFT_REJECT_TCP_RST : NFT_REJECT_ICMP_UNREACH });
+	if (e)
+		nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, proto == IPPROTO_TCP ? 0 : f->port_unreachable);
 }
 
 static void put_jump(struct builder *b, const char *chain)
@@ -168,8 +199,10 @@ static void put_jump(struct builder *b, const char *chain)
 	set_text(b, e, NFTNL_EXPR_IMM_CHAIN, chain);
 }
 
-static void put_rule(struct builder *b, const struct nat_chain_shape *c, const struct family *f)
+static void put_rule(struct builder *b, const struct nat_chain_shape *c, unsigned int i)
 {
+	const struct family *f = &families[i % 2];
+
 	switch (c->kind) {
 	case NAT_CHAIN_BASE:
 		if (c->hook == NF_INET_POST_ROUTING)
@@ -182,6 +215,9 @@ static void put_rule(struct builder *b, const struct nat_chain_shape *c, const s
 		break;
 	case NAT_CHAIN_BALANCE:
 		put_balance(b, c, f);
+		break;
+	case NAT_CHAIN_REJECT:
+		put_reject(b, f, i < 2 ? IPPROTO_TCP : IPPROTO_UDP);
 		break;
 	}
 }
@@ -198,7 +234,7 @@ struct nftnl_rule *nat_rule_new(const struct nat_chain_shape *c, unsigned int i)
 	    nftnl_rule_set_str(b.rule, NFTNL_RULE_CHAIN, c->name) < 0 ||
 	    nftnl_rule_set_data(b.rule, NFTNL_RULE_USERDATA, comment.data, (uint32_t)comment.len) < 0)
 		b.failed = true;
-	put_rule(&b, c, &families[i]);
+	put_rule(&b, c, i);
 	if (!b.failed)
 		return b.rule;
 	nftnl_rule_free(b.rule);

@@ -49,6 +49,8 @@ static size_t on_header(char *data, size_t size, size_t n, void *ctx)
 	uint64_t seconds;
 	long status = 0;
 
+	if (call->dropped)
+		return 0;
 	if (call->stream && !call->begun && len <= 2) { /* the empty line: headers are complete, data may take a minute */
 		curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 		call->begun = status >= 200;
@@ -79,9 +81,13 @@ static size_t on_data(char *data, size_t size, size_t n, void *ctx)
 	size_t len = size * n;
 	long status = 0;
 
+	if (call->dropped)
+		return 0;
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-	if (call->stream && status == 200)
-		return call->ops->data(call->ctx, data, len) ? len : 0;
+	if (call->stream && status == 200) {
+		call->cut = !call->ops->data(call->ctx, data, len);
+		return call->cut ? 0 : len;
+	}
 	buf_append(&call->body, data, len);
 	return buf_failed(&call->body) ? 0 : len;
 }
@@ -194,6 +200,10 @@ static void set_credentials(struct kube_call *call, struct kube_auth *auth)
 	size_t len;
 
 	kube_auth_ca(auth, &pem, &len);
+	if (len > 0) { /* instead of the system's: the blob replaces the built-in file, but not the built-in directory */
+		curl_easy_setopt(call->easy, CURLOPT_CAINFO, NULL);
+		curl_easy_setopt(call->easy, CURLOPT_CAPATH, NULL);
+	}
 	set_blob(call->easy, CURLOPT_CAINFO_BLOB, pem, len);
 	kube_auth_client_cert(auth, &pem, &len);
 	set_blob(call->easy, CURLOPT_SSLCERT_BLOB, pem, len);
@@ -205,11 +215,15 @@ static void set_credentials(struct kube_call *call, struct kube_auth *auth)
 
 static void set_common(struct kube_call *call, const char *user_agent)
 {
+	int64_t left_ms = call->timeout_ms ? mono_diff_ms(call->due, mono_now()) : 0;
 	CURL *e = call->easy;
 
+	if (call->timeout_ms && left_ms < 1)
+		left_ms = 1; /* 0 would mean no limit */
 	curl_easy_setopt(e, CURLOPT_PRIVATE, call);
 	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, call->error);
 	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* else the end of a request waits for its resolver thread */
 	curl_easy_setopt(e, CURLOPT_NOPROXY, "*");
 	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "https");
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -222,8 +236,8 @@ static void set_common(struct kube_call *call, const char *user_agent)
 	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 16384L);
 	curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
-			 call->timeout_ms && call->timeout_ms < CONNECT_MS ? (long)call->timeout_ms : CONNECT_MS);
-	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
+			 left_ms && left_ms < CONNECT_MS ? (long)left_ms : CONNECT_MS);
+	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)left_ms);
 }
 
 int kube_call_prepare(struct kube_call *call, struct kube_client *c, struct err_info *err)

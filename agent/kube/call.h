@@ -29,6 +29,10 @@ struct kube_client {
 	struct kube_channel_state channels[KUBE_CHANNELS];
 	struct kube_call *calls; /* all, newest first */
 	unsigned int n_queued;
+	mono_t queue_due;	  /* when the time of the first of the queued calls is over */
+	unsigned int credentials; /* counts their changes */
+	bool in_curl;		  /* inside libcurl, which then takes no handle and gives none up */
+	bool any_dropped;	  /* a call waits for the end of that to be freed */
 	struct kube_timer *timers;
 };
 
@@ -41,10 +45,14 @@ struct kube_call {
 	const char *verb; /* static */
 	char *path, *content_type, *send;
 	int64_t timeout_ms; /* 0 = none */
+	mono_t due;	    /* when that is over, the time in the queue included */
 	size_t server;
 	mono_t sent;
+	unsigned int credentials; /* kube_client.credentials it was started with */
 	bool active, queued, retried;
 	bool stream, begun;
+	bool dropped; /* freed by its user from inside libcurl: no call-back any more */
+	bool cut;     /* its user wanted no more data: no failure of the server */
 	/* outcome */
 	struct buf body;
 	int64_t retry_after_ms;

@@ -28,6 +28,7 @@ static void rearm(struct kube_client *c)
 		at = mono_min(at, c->channels[i].timer_at);
 	for (const struct kube_timer *k = c->timers; k; k = k->next)
 		at = mono_min(at, k->at);
+	at = mono_min(at, c->queue_due);
 	if (at.ns == c->armed.ns)
 		return;
 	c->armed = at;
@@ -122,6 +123,8 @@ static void unlink_call(struct kube_client *c, struct kube_call *call)
 			break;
 		}
 	}
+	c->n_queued -= call->queued;
+	call->queued = false;
 	if (call->active) {
 		curl_multi_remove_handle(c->channels[call->channel].multi, call->easy);
 		call->active = false;
@@ -130,14 +133,23 @@ static void unlink_call(struct kube_client *c, struct kube_call *call)
 	}
 }
 
+/* Looks at the credentials' files.  After an error what was read last may still be good; a 401 will tell, and why. */
+static void look_at_credentials(struct kube_client *c, bool now)
+{
+	bool changed = false;
+
+	if (kube_auth_refresh(c->auth, mono_now(), now, &changed, &c->auth_error) == 0)
+		c->auth_error.text[0] = '\0';
+	c->credentials += changed;
+}
+
 static int start_call(struct kube_client *c, struct kube_call *call, struct err_info *err)
 {
 	struct kube_channel_state *ch = &c->channels[call->channel];
 	int r;
 
-	/* After an error what was read last may still be good; a 401 will tell, and why. */
-	if (kube_auth_refresh(c->auth, mono_now(), false, NULL, &c->auth_error) == 0)
-		c->auth_error.text[0] = '\0';
+	look_at_credentials(c, false);
+	call->credentials = c->credentials;
 	call->server = ch->server;
 	r = kube_call_prepare(call, c, err);
 	if (r < 0)
@@ -188,15 +200,34 @@ static void move_on(struct kube_client *c, const struct kube_call *call, int sta
 {
 	struct kube_channel_state *ch = &c->channels[call->channel];
 
-	if ((status == 0 || status >= 500) && ch->server == call->server)
+	if (((status == 0 && !call->cut) || status >= 500) && ch->server == call->server)
 		ch->server = (ch->server + 1) % c->n_servers;
+}
+
+/* After a 401: true when there are other credentials by now, and the call is under way again with them. */
+static bool retry_call(struct kube_client *c, struct kube_call *call)
+{
+	struct err_info err = ERR_INFO_INIT;
+
+	if (call->retried)
+		return false;
+	look_at_credentials(c, true);
+	if (call->credentials == c->credentials) /* else this look found the change, or that of another call did */
+		return false;
+	curl_multi_remove_handle(c->channels[call->channel].multi, call->easy);
+	call->active = false;
+	c->channels[call->channel].in_flight -= !call->stream;
+	call->retried = true;
+	call->begun = false;
+	call->retry_after_ms = -1;
+	buf_reset(&call->body);
+	return start_call(c, call, &err) == 0;
 }
 
 static void call_done(struct kube_client *c, struct kube_call *call, CURLcode result)
 {
 	struct kube_reply rp = { .retry_after_ms = call->retry_after_ms, .sent = call->sent };
 	long status = 0;
-	bool changed = false;
 
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	/* A broken transfer is no answer, whatever its first line said. */
@@ -205,19 +236,8 @@ static void call_done(struct kube_client *c, struct kube_call *call, CURLcode re
 		IGNORE(err_set(&rp.err, 0, "%s: %s", c->servers[call->server],
 			       *call->error ? call->error : curl_easy_strerror(result))); /* returns 0 */
 	move_on(c, call, rp.status);
-	if (rp.status == 401 && !call->retried &&
-	    kube_auth_refresh(c->auth, mono_now(), true, &changed, NULL) == 0 && changed) {
-		struct err_info err = ERR_INFO_INIT;
-
-		curl_multi_remove_handle(c->channels[call->channel].multi, call->easy);
-		call->active = false;
-		c->channels[call->channel].in_flight -= !call->stream;
-		call->retried = true;
-		buf_reset(&call->body);
-		if (start_call(c, call, &err) == 0)
-			return;
-	}
-	finish(c, call, &rp);
+	if (rp.status != 401 || !retry_call(c, call))
+		finish(c, call, &rp);
 }
 
 static void read_messages(struct kube_client *c, struct kube_channel_state *ch)
@@ -232,6 +252,50 @@ static void read_messages(struct kube_client *c, struct kube_channel_state *ch)
 			continue;
 		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&call);
 		call_done(c, call, msg->data.result);
+	}
+}
+
+/* Lets libcurl act on a socket.  It calls us back from in there and takes no handles meanwhile (CURLM_RECURSIVE_API_CALL):
+ * calls that our users start then are queued, and those they end are ended here. */
+static void act(struct kube_client *c, struct kube_channel_state *ch, curl_socket_t fd, int mask)
+{
+	int running;
+
+	c->in_curl = true;
+	curl_multi_socket_action(ch->multi, fd, mask, &running);
+	c->in_curl = false;
+	while (c->any_dropped) {
+		struct kube_call *call = c->calls;
+
+		while (call && !call->dropped)
+			call = call->next;
+		c->any_dropped = call != NULL;
+		if (call)
+			unlink_call(c, call);
+		kube_call_free(call);
+	}
+}
+
+/* Ends the queued calls whose time is over. */
+static void expire_queued(struct kube_client *c, mono_t now)
+{
+	bool again = mono_reached(now, c->queue_due);
+
+	while (again) {
+		again = false;
+		c->queue_due = MONO_NEVER;
+		for (struct kube_call *k = c->calls; k && !again; k = k->next) {
+			struct kube_reply rp = { .retry_after_ms = -1, .sent = k->sent };
+
+			if (k->queued && mono_reached(now, k->due)) {
+				IGNORE(err_set(&rp.err, 0, "not sent: others before it took longer than %lld ms",
+					       (long long)k->timeout_ms)); /* returns 0 */
+				finish(c, k, &rp);
+				again = true; /* the list may be another one now */
+			} else if (k->queued) {
+				c->queue_due = mono_min(c->queue_due, k->due);
+			}
+		}
 	}
 }
 
@@ -261,7 +325,7 @@ static void start_queued(struct kube_client *c)
 int kube_client_dispatch(struct kube_client *c, struct err_info *err)
 {
 	struct epoll_event ev[EVENTS_A_DISPATCH];
-	int n = epoll_wait(c->epoll_fd, ev, EVENTS_A_DISPATCH, 0), running;
+	int n = epoll_wait(c->epoll_fd, ev, EVENTS_A_DISPATCH, 0);
 	uint64_t ticks;
 	mono_t now;
 
@@ -275,18 +339,19 @@ int kube_client_dispatch(struct kube_client *c, struct err_info *err)
 		if (ev[i].data.u64 == UINT64_MAX)
 			IGNORE(read(c->timer_fd, &ticks, sizeof(ticks))); /* only to make it unreadable again */
 		else
-			curl_multi_socket_action(ch->multi, (curl_socket_t)(ev[i].data.u64 & UINT32_MAX), mask, &running);
+			act(c, ch, (curl_socket_t)(ev[i].data.u64 & UINT32_MAX), mask);
 	}
 	c->armed = MONO_NEVER;
 	now = mono_now();
 	for (size_t i = 0; i < KUBE_CHANNELS; i++) {
 		if (mono_reached(now, c->channels[i].timer_at)) {
 			c->channels[i].timer_at = MONO_NEVER;
-			curl_multi_socket_action(c->channels[i].multi, CURL_SOCKET_TIMEOUT, 0, &running);
+			act(c, &c->channels[i], CURL_SOCKET_TIMEOUT, 0);
 		}
 		read_messages(c, &c->channels[i]);
 	}
 	run_timers(c, now);
+	expire_queued(c, now);
 	start_queued(c);
 	rearm(c);
 	return 0;
@@ -299,13 +364,15 @@ static int launch(struct kube_client *c, struct kube_call *call, struct err_info
 
 	call->next = c->calls;
 	c->calls = call;
-	if (may_start(c, call)) {
+	call->due = call->timeout_ms ? mono_add_ms(call->sent, call->timeout_ms) : MONO_NEVER;
+	if (!c->in_curl && may_start(c, call)) {
 		r = start_call(c, call, err);
 	} else if (c->n_queued == QUEUE_MAX) {
 		r = err_set(err, -ENOBUFS, "%d requests are waiting already", QUEUE_MAX);
 	} else {
 		call->queued = true;
 		c->n_queued++;
+		c->queue_due = mono_min(c->queue_due, call->due);
 	}
 	if (r < 0) {
 		unlink_call(c, call);
@@ -355,6 +422,10 @@ void kube_stream_free(struct kube_call *s)
 {
 	if (!s)
 		return;
+	if (s->client->in_curl) {
+		s->dropped = s->client->any_dropped = true;
+		return;
+	}
 	unlink_call(s->client, s);
 	kube_call_free(s);
 }
@@ -401,7 +472,7 @@ int kube_client_new(struct kube_auth *auth, const struct kube_client_config *cfg
 	}
 	c->auth = auth;
 	c->cfg = *cfg;
-	c->armed = MONO_NEVER;
+	c->armed = c->queue_due = MONO_NEVER;
 	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	c->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (c->epoll_fd < 0 || c->timer_fd < 0 || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->timer_fd, &ev) < 0)

@@ -19,7 +19,7 @@ struct kube_stream_ops {
 /* verb: for metrics, "LIST" or "WATCH".  No time limit of its own. */
 MUST_USE int kube_stream_new(struct kube_client *c, enum kube_channel channel, const char *verb, const char *path,
 			     const struct kube_stream_ops *ops, void *ctx, struct kube_call **ret, struct err_info *err);
-/* Cuts it; no call-back after this.  Not from within its call-backs. */
+/* Cuts it; no call-back after this. */
 void kube_stream_free(struct kube_call *s);
 
 /* A timer of the client's loop; embedded in its user.  Fires once, inside dispatch. */

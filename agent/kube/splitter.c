@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* splitter.c: a scanner of nesting and strings, one byte at a time. */
+/* splitter.c: a scanner of nesting and strings, one byte at a time; what belongs to an object is copied in runs. */
 #include "agent/kube/splitter.h"
 
 #include <errno.h>
@@ -77,32 +77,32 @@ static int track_close(struct splitter *s)
 	return 0;
 }
 
-static int feed_byte(struct splitter *s, char c)
+static int track(struct splitter *s, char c)
 {
-	bool was_inside = in_object(s), was_items = s->in_items;
-	int r = 0;
-
 	if (s->in_string) {
 		track_string(s, c);
 	} else if (c == '"') {
 		s->in_string = true;
 		s->key_len = 0;
 	} else if (c == '{' || c == '[') {
-		r = track_open(s, c);
+		return track_open(s, c);
 	} else if (c == '}' || c == ']') {
-		r = track_close(s);
+		return track_close(s);
 	}
-	if (r < 0)
-		return r;
-	if (was_inside || in_object(s)) {
-		buf_append(&s->object, &c, 1);
-		if (buf_failed(&s->object) == -ENOMEM)
-			return -ENOMEM;
-		s->skipping |= buf_failed(&s->object) == -EMSGSIZE;
-		if (was_inside && !in_object(s))
-			object_end(s);
-		return 0;
-	}
+	return 0;
+}
+
+/* A run of bytes of the object under way. */
+static int take_run(struct splitter *s, const char *run, size_t len)
+{
+	buf_append(&s->object, run, len);
+	s->skipping |= buf_failed(&s->object) == -EMSGSIZE;
+	return buf_failed(&s->object) == -ENOMEM ? -ENOMEM : 0;
+}
+
+/* A byte outside of the objects. */
+static int take_rest(struct splitter *s, char c, bool was_items)
+{
 	if (s->in_items && s->depth == 1)
 		s->in_items = false; /* the closing bracket */
 	if (s->mode == SPLITTER_LIST && !(was_items && s->in_items))
@@ -112,10 +112,30 @@ static int feed_byte(struct splitter *s, char c)
 
 int splitter_feed(struct splitter *s, const char *data, size_t len)
 {
+	const char *run = NULL; /* bytes of an object that are still to be taken */
 	int r = s->broken ? -EBADMSG : 0;
 
-	for (size_t i = 0; i < len && r == 0; i++)
-		r = feed_byte(s, data[i]);
+	for (const char *p = data; p < data + len && r == 0; p++) {
+		bool was_inside = in_object(s), was_items = s->in_items;
+
+		r = track(s, *p);
+		if (r < 0)
+			break;
+		if (!was_inside && !in_object(s)) {
+			r = take_rest(s, *p, was_items);
+			continue;
+		}
+		if (!run)
+			run = p;
+		if (!in_object(s)) { /* its last byte */
+			r = take_run(s, run, (size_t)(p + 1 - run));
+			run = NULL;
+			if (r == 0)
+				object_end(s);
+		}
+	}
+	if (run && r == 0)
+		r = take_run(s, run, (size_t)(data + len - run));
 	s->broken |= r < 0;
 	return r;
 }

@@ -28,6 +28,9 @@
 #define DOUBT_MS 200		    /* a resume may take this long before the view is in doubt */
 #define INITIAL_SILENCE_MS 10000    /* etcd before 3.4.31 never ends a watch-list */
 #define SHORT_STREAM_MS 1000	    /* a stream that ended sooner counts as a failure */
+#define HEALTHY_MS 120000	    /* a stream that lasted this long makes up for the failures before it */
+#define RELIST_MS 5000		    /* complete views that are needed more often than this are paused between */
+#define REFUSALS_MAX 2		    /* so many in a row, and our version is given up */
 
 enum phase {
 	PHASE_WAITING,
@@ -51,7 +54,10 @@ struct kube_watch {
 	bool no_watch_list; /* the server lacks it */
 	bool synced, live, begun; /* begun: the complete view under way was announced */
 	bool relist;		  /* the present stream told us that our version is too old */
+	bool failed;		  /* the present stream told us of another error */
 	unsigned int failures;
+	unsigned int refusals; /* to resume from the present version */
+	mono_t relisted;       /* when a version was last too old */
 	mono_t started; /* of the present stream */
 	struct prng prng;
 	struct kube_timer retry, silence, doubt;
@@ -141,9 +147,9 @@ static void watch_error(struct kube_watch *w, struct span object)
 	struct kube_status st;
 
 	status_decode(object.p, object.len, &st);
-	if (st.code == 410 || text_eq(st.reason, "Expired") || text_eq(st.reason, "Gone"))
-		w->relist = true;
-	else
+	w->relist = st.code == 410 || text_eq(st.reason, "Expired") || text_eq(st.reason, "Gone");
+	w->failed = !w->relist;
+	if (w->failed)
 		problem(w, *st.message ? st.message : "the server ended the watch with an error");
 }
 
@@ -174,8 +180,10 @@ static void watch_object(void *ctx, const char *json, size_t len)
 	/* During the initial events versions are not in order: only the closing bookmark's counts. */
 	if (w->phase == PHASE_STREAMING_ALL && !initial_end)
 		return;
-	if (span_text(span_member(meta, "resourceVersion"), version, sizeof(version)) && *version)
+	if (span_text(span_member(meta, "resourceVersion"), version, sizeof(version)) && *version) {
 		memcpy(w->version, version, sizeof(version));
+		w->refusals = 0;
+	}
 	if (w->phase == PHASE_STREAMING_ALL) {
 		w->phase = PHASE_WATCHING;
 		view_complete(w);
@@ -204,7 +212,7 @@ static bool on_data(void *ctx, const char *data, size_t len)
 
 	arm_silence(w);
 	if (splitter_feed(&w->splitter, data, len) == 0)
-		return !w->relist;
+		return !w->relist && !w->failed;
 	problem(w, "the stream is not the JSON it should be");
 	return false;
 }
@@ -216,7 +224,7 @@ static void page_done(struct kube_watch *w)
 {
 	const struct span rest = { buf_text(&w->splitter.rest), w->splitter.rest.len };
 	struct span meta = span_member(rest, "metadata");
-	bool good = splitter_at_boundary(&w->splitter) &&
+	bool good = splitter_at_boundary(&w->splitter) && span_member(rest, "items").p &&
 		    span_text(span_member(meta, "resourceVersion"), w->version, sizeof(w->version)) && *w->version;
 
 	if (!span_text(span_member(meta, "continue"), w->next_page, sizeof(w->next_page)))
@@ -224,7 +232,7 @@ static void page_done(struct kube_watch *w)
 	drop_stream(w);
 	if (!good) {
 		w->version[0] = w->next_page[0] = '\0';
-		problem(w, "the list is cut off or has no resourceVersion");
+		problem(w, "the list is cut off, or has no items or no resourceVersion");
 		back_off(w, BACKOFF_REFUSED_MAX_MS, 0);
 		return;
 	}
@@ -235,10 +243,26 @@ static void page_done(struct kube_watch *w)
 	start(w);
 }
 
+/* Our version is of no use any more: there is a gap in the view, and a list under way begins again. */
 static void want_complete_view(struct kube_watch *w)
 {
 	w->version[0] = w->next_page[0] = '\0';
-	w->relist = false;
+	w->relist = w->begun = false;
+	w->refusals = 0;
+	set_live(w, false, "the server has forgotten our version of the collection");
+}
+
+static void relist(struct kube_watch *w)
+{
+	mono_t now = mono_now();
+	bool often = mono_diff_ms(now, w->relisted) < RELIST_MS;
+
+	w->relisted = now;
+	want_complete_view(w);
+	if (often)
+		back_off(w, BACKOFF_GENERAL_MAX_MS, 0);
+	else
+		start(w);
 }
 
 /* A status other than 200. */
@@ -260,22 +284,32 @@ static void refused(struct kube_watch *w, const struct kube_reply *rp)
 		wait = MS_PER_S; /* "Too large resource version": the server's cache is behind */
 	set_live(w, false, rp->err.text);
 	problem(w, rp->err.text);
+	/* A version that stays too large (etcd was restored from a backup), or that the server does not understand. */
+	if ((rp->status == 504 || rp->status == 400 || rp->status == 422) && ++w->refusals >= REFUSALS_MAX)
+		want_complete_view(w);
 	back_off(w, rp->status >= 500 ? BACKOFF_GENERAL_MAX_MS : BACKOFF_REFUSED_MAX_MS, wait);
 }
 
 static void on_end(void *ctx, const struct kube_reply *rp)
 {
 	struct kube_watch *w = ctx;
-	bool was_short = mono_diff_ms(mono_now(), w->started) < SHORT_STREAM_MS;
+	int64_t lasted_ms = mono_diff_ms(mono_now(), w->started);
+	bool was_short = lasted_ms < SHORT_STREAM_MS;
 
+	if (lasted_ms >= HEALTHY_MS)
+		w->failures = 0;
 	if (rp->status == 200 && w->phase == PHASE_LISTING) {
 		page_done(w);
 		return;
 	}
 	drop_stream(w);
 	if (w->relist) {
-		want_complete_view(w);
-		start(w);
+		relist(w);
+	} else if (w->failed) {
+		set_live(w, false, "the server ended the watch with an error");
+		if (++w->refusals >= REFUSALS_MAX)
+			want_complete_view(w);
+		back_off(w, BACKOFF_REFUSED_MAX_MS, 0);
 	} else if (rp->status == 0 && was_short) {
 		set_live(w, false, rp->err.text);
 		if (w->failures > 0)
@@ -357,6 +391,7 @@ static void start(struct kube_watch *w)
 		w->begun = false; /* each try gives the whole view anew */
 	splitter_init(&w->splitter, list ? SPLITTER_LIST : SPLITTER_WATCH, KUBE_OBJECT_MAX, list ? &list_ops : &watch_ops, w);
 	w->splitter_open = true;
+	w->failed = false;
 	w->started = mono_now();
 	make_path(w, &path);
 	r = buf_failed(&path);
@@ -410,6 +445,7 @@ int kube_watch_new(struct kube_client *c, const struct kube_watch_config *cfg, c
 	w->ops = ops;
 	w->ctx = ctx;
 	w->prng.state = cfg->seed;
+	w->relisted = mono_add_ms(mono_now(), -RELIST_MS);
 	w->path = strdup(cfg->path);
 	w->field_selector = cfg->field_selector ? strdup(cfg->field_selector) : NULL;
 	w->label_selector = cfg->label_selector ? strdup(cfg->label_selector) : NULL;

@@ -46,7 +46,7 @@ struct kube_watch_config {
 /* Starts at once; events come inside kube_client_dispatch().  Strings are copied. */
 MUST_USE int kube_watch_new(struct kube_client *c, const struct kube_watch_config *cfg, const struct kube_watch_ops *ops,
 			    void *ctx, struct kube_watch **ret, struct err_info *err);
-/* Ends it; no call-back after this. */
+/* Ends it; no call-back after this.  Not from within its own call-backs. */
 void kube_watch_free(struct kube_watch *w);
 bool kube_watch_synced(const struct kube_watch *w);
 bool kube_watch_live(const struct kube_watch *w);

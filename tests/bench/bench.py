@@ -83,7 +83,12 @@ class Bench:
     # -- failover ----------------------------------------------------------------------------
 
     def one_failover(self, contender, event):
-        """Strike the holder once; {dark_ms, lost, doubles, double_ms}."""
+        """Strike the holder once, and give the figures of what followed.
+
+        dark_ms        the longest time without answers, as the client sees it
+        taken_over_ms  until another node first claims the VIP on the wire
+        doubles        ARP requests answered by two nodes; double_ms: how long two nodes claimed it
+        """
         lab = contender.lab
         holder = contender.one_holder()
         contender.prepare(event, holder)
@@ -103,7 +108,8 @@ class Bench:
             trace, who, claims = probe.stop(), neigh.stop(), wire.stop()
         contender.recover(event, holder)
         gap = trace.dark(since=at)
-        return {"dark_ms": gap.ms, "lost": gap.lost, "late": gap.late, "stall_ms": gap.stall_ms,
+        first = next(c.at for c in claims.of(contender.vip, since=at) if c.mac != holder.mac)
+        return {"dark_ms": gap.ms, "taken_over_ms": (first - at) / 1e6, "lost": gap.lost, "late": gap.late, "stall_ms": gap.stall_ms,
                 "doubles": len(who.duplicates(since=at)),
                 "double_ms": sum(o.ms for o in claims.overlaps())}
 
@@ -128,6 +134,8 @@ class Bench:
             aim = aims.get(event)
             self.row(f"{contender.name}: dark after {event}", spread(dark), "ms",
                      aim and f"<= {aim:.0f}", aim and max(dark) <= aim)
+            self.row(f"{contender.name}: another node claims the VIP after {event}",
+                     spread([f["taken_over_ms"] for f in results[event]]), "ms")
             self.row(f"{contender.name}: ARP requests answered by two nodes, {event}",
                      spread([f["doubles"] for f in results[event]]),
                      f"(two nodes claimed for {spread([f['double_ms'] for f in results[event]])} ms)")
@@ -268,6 +276,7 @@ class Bench:
         print(f"Leasehold: lease {self.lease}, renewed every {self.renew}.  "
               f"keepalived: advert_int {self.advert_s:g} s."
               + ("" if self.kube_vip else "  kube-vip: not measured (KUBE_VIP= names its program)."))
+        print("After kill -9 the dead node's kernel answers on, which hides the dark and shows as double answers.")
         widths = [max(len(row[i]) for row in self.rows) for i in range(3)]
         for what, value, unit, verdict in self.rows:
             print(f"  {what:<{widths[0]}}  {value:>{widths[1]}}  {unit:<{widths[2]}}  {verdict}".rstrip())

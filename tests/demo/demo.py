@@ -1,11 +1,14 @@
 """`make demo`: Leasehold's main job on this machine, in network namespaces, in under a minute.
 
-    demo.py [--api fake|kube] [--lease-duration 3s] [--renew-interval 750ms] [--keep-logs DIR]
+    demo.py [--api fake|kube | --cluster real] [--lease-duration 3s] [--renew-interval 750ms]
+            [--keep-logs DIR]
 
 Builds a LAN of three nodes with pods and a client, starts an API server (the in-memory one unless
 `--api kube`) and three agents, and shows what a user would look at: a Service gets its address, the
-client reaches all pods through it, the holder is killed, the Service scales, is deleted.  Each step
-says what it promises; the exit status is 1 if one of the promises broke, 2 if the demo itself failed.
+client reaches all pods through it, the holder is killed, the Service scales, is deleted.  With
+`--cluster real` the nodes have kubelet and containerd and Leasehold is installed by helm
+(real_cluster.py); that takes a minute, and the programs of tests/kube/build.sh.  Each step says what it
+promises; the exit status is 1 if one of the promises broke, 2 if the demo itself failed.
 
 Installs nothing and needs root; everything it makes is gone at the end.
 """
@@ -252,6 +255,7 @@ def run(story, options, workdir):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--api", choices=("fake", "kube"), default="fake")
+    parser.add_argument("--cluster", choices=("real",), help="three real nodes and helm install")
     parser.add_argument("--lease-duration", default="3s")
     parser.add_argument("--renew-interval", default="750ms")
     parser.add_argument("--keep-logs", metavar="DIR", help="keep the agents' logs there")
@@ -262,7 +266,12 @@ def main():
     workdir = Path(tempfile.mkdtemp(prefix="leasehold-demo-"))
     story = Story()
     try:
-        run(story, options, workdir)
+        if options.cluster:
+            # Only here: it needs more programs.
+            from real_cluster import run_real   # pylint: disable=import-outside-toplevel
+            run_real(story, options, workdir)
+        else:
+            run(story, options, workdir)
         return story.end()
     except (LabError, NotBuilt) as error:
         print(f"demo: {error}", file=sys.stderr)

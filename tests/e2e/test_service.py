@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from netns.lab import ECHO_PORT, POOL4, POOL6, wait_for
-from netns.probe import NeighProbe
+from netns.lab import ECHO_PORT, POOL4, POOL6, mono_ns, wait_for
+from netns.probe import NeighProbe, UdpProbe
 
-from e2e.agents import ALLOCATED, CLASS, LEASE_MS, PATIENCE_S, address_list
+from e2e.agents import (ALLOCATED, CLASS, LEASE_MS, PATIENCE_S, SERVICES, SLICES, address_list, bulk,
+                        service_body, slice_bodies)
 
 
 def in_pool(address, pool=(POOL4, POOL6)):
@@ -163,6 +164,25 @@ def test_deleted_means_gone_everywhere_and_the_address_is_free_again(cluster):
     cluster.reach_all(cluster.lab.client, "192.0.2.222", cluster.lab.pods)
 
 
+@pytest.mark.parametrize("endpoints_first", [False, True])
+def test_flows_that_asked_before_the_service_was_there_are_served(cluster, endpoints_first):
+    """UDP clients that ask all the time: no flow may stay bound to the node itself by conntrack."""
+    cluster.start_agents()
+    vip, pods = "192.0.2.224", cluster.lab.pods
+    with UdpProbe(cluster.lab.client, vip, 80, interval_ms=1) as probe:
+        probe.wait(lambda s: s["sent"] >= 20, what="questions to nobody")
+        body = service_body("late", annotations={"leasehold.io/addresses": vip})
+        parts = slice_bodies(body, pods, ECHO_PORT)
+        calls = [("POST", SERVICES, body)]
+        calls[int(not endpoints_first):0] = [("POST", SLICES, part) for part in parts]
+        bulk(cluster.api(), calls, connections=1)
+        probe.wait(lambda s: s["answered"] >= 500, PATIENCE_S, "answers to flows older than the Service")
+        since = mono_ns()
+        probe.wait_answered(200)
+        trace = probe.stop()
+    assert trace.lost(since=since) == [], "all flows, not only some"
+
+
 def test_type_changed_away_and_back(cluster):
     cluster.start_agents()
     service = cluster.service()
@@ -258,7 +278,6 @@ def test_a_bad_annotation_hurts_only_its_own_service(cluster):
 def test_target_ports_of_the_lab_are_what_the_cases_assume(site):
     """The echo servers answer on their own addresses: a failing case above is not the lab's fault."""
     lab = site[0]
-    from netns.probe import UdpProbe
     for pod in lab.pods:
         with UdpProbe(pod.node, pod.ip4, ECHO_PORT, interval_ms=5, linger_ms=5) as probe:
             probe.wait_answered()

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from scapy.layers.inet6 import ICMPv6ND_NA
+from scapy.layers.inet import ICMP
+from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NA
 from scapy.layers.l2 import ARP, Ether
 
 from netns.lab import ECHO_PORT, Lab, wait_for
@@ -268,7 +269,9 @@ def test_nft_prints_the_table_and_reads_its_own_listing(net):
                  "ip daddr . meta l4proto . th dport vmap @dispatch4 comment \"layout 1\"",
                  "dnat ip6 to ip6 daddr . meta l4proto . th dport . jhash ip6 saddr . th sport mod 61"
                  " seed 0x4c48 map @slots6 comment \"layout 1\"",
-                 "ct status dnat ct original ip daddr @vips4 masquerade"):
+                 "ct status dnat ct original ip daddr @vips4 masquerade",
+                 "ip daddr @vips4 ct status ! dnat meta l4proto tcp reject with tcp reset",
+                 "ip6 daddr @vips6 ct status ! dnat meta l4proto udp reject with icmpv6 port-unreachable"):
         assert line in " ".join(listing.split())
     assert net.nft("list", "ruleset") == listing
     checked = net.run("nft", "-c", "-f", "-", script="flush ruleset\n" + listing)
@@ -437,13 +440,39 @@ def ask_udp(host, vip, port=80, source_port=0):
     with host.entered():
         sock = socket.socket(family_of(vip), socket.SOCK_DGRAM)
     with sock:
-        sock.settimeout(5)
+        sock.settimeout(3)
         sock.bind(("::" if ":" in vip else "0.0.0.0", source_port))
         sock.connect((vip, port))
         sock.send(b"there and back")
         text, name, seen, _ = sock.recv(4096).decode().split("|")
         assert text == "there and back"
     return name, seen
+
+
+def assert_refused(ask, host, vip, port=80, **kwargs):
+    """The kernel holds back ICMP errors to a peer that it has just sent some (or redirects), so a
+    UDP client may have to ask more than once before it hears."""
+    with pytest.raises(ConnectionRefusedError):
+        for _ in range(5):
+            with contextlib.suppress(TimeoutError):
+                answer = ask(host, vip, port, **kwargs)
+                pytest.fail(f"answered by {answer}")
+
+
+def answers_pings(host, ip):
+    """An echo request and its reply, as ping sends and reads them."""
+    six = ":" in ip
+    with host.entered():
+        sock = socket.socket(family_of(ip), socket.SOCK_RAW,
+                             socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP)
+    with sock:
+        sock.settimeout(5)
+        sock.connect((ip, 0))
+        sock.send(bytes(ICMPv6EchoRequest(id=7)) if six else bytes(ICMP(id=7)))
+        while True:
+            data = sock.recv(2048)
+            if six and data[0] == 129 or not six and data[20] == 0:
+                return True
 
 
 @pytest.mark.parametrize("vip", [VIP4, VIP6])
@@ -485,13 +514,32 @@ def test_pods_of_either_node_reach_the_vip(lab, drivers, vip):
         assert ask_tcp(pod, vip)[0] in (lab.pods[0].name, lab.pods[2].name)
 
 
-def test_other_ports_and_other_addresses_pass_untouched(lab, drivers):
+@pytest.mark.parametrize("vip", [VIP4, VIP6])
+def test_a_vips_other_ports_are_refused_and_the_nodes_own_are_not(lab, drivers, vip):
     serve(drivers[0], [lab.pods[0]])
-    own = lab.start_echo(lab.nodes[0])
+    node = lab.nodes[0]
+    own = lab.start_echo(node)
     try:
-        assert ask_tcp(lab.client, VIP4, ECHO_PORT)[0] == "node1"
-        assert ask_tcp(lab.client, lab.nodes[0].ip4, ECHO_PORT) == ("node1", lab.client.ip4)
-        assert ask_udp(lab.client, VIP6, ECHO_PORT)[0] == "node1"
+        for ask in (ask_tcp, ask_udp):
+            assert_refused(ask, lab.client, vip, ECHO_PORT)
+            client = lab.client.ip6 if ":" in vip else lab.client.ip4
+            assert ask(lab.client, node.ip6 if ":" in vip else node.ip4, ECHO_PORT) == ("node1", client)
+        assert answers_pings(lab.client, vip)
+    finally:
+        own.kill9()
+
+
+@pytest.mark.parametrize("vip", [VIP4, VIP6])
+def test_a_udp_client_that_was_early_reaches_the_backends_later(lab, drivers, vip):
+    """Its datagrams must not be answered by the node meanwhile: conntrack would keep that up."""
+    drivers[0]("nat-ensure")
+    drivers[0].apply([f"vip-add {VIP4}", f"vip-add {VIP6}"])
+    hold(drivers[0])
+    own = lab.start_echo(lab.nodes[0], ports=(80,))
+    try:
+        assert_refused(ask_udp, lab.client, vip, source_port=20100)
+        serve(drivers[0], [lab.pods[2]])
+        assert ask_udp(lab.client, vip, source_port=20100)[0] == lab.pods[2].name
     finally:
         own.kill9()
 
@@ -499,7 +547,7 @@ def test_other_ports_and_other_addresses_pass_untouched(lab, drivers):
 @pytest.mark.parametrize("vip", [VIP4, VIP6])
 def test_both_nodes_choose_the_same_slot_for_a_connection(lab, drivers, vip):
     pods = [lab.pods[0], lab.pods[1], lab.pods[2], lab.pods[3]]
-    ports = range(40000, 40030)
+    ports = range(20000, 20030)  # below the ephemeral ones: no earlier test's connection has them
     chosen = []
     for drive in drivers:
         serve(drive, pods, proto=UDP)
@@ -511,12 +559,12 @@ def test_both_nodes_choose_the_same_slot_for_a_connection(lab, drivers, vip):
 
 
 def test_a_port_without_an_element_is_no_balancing(lab, drivers):
-    """A frontend whose slot is missing falls through to the node itself, and hurts no other."""
+    """A frontend whose slot is missing is refused, and hurts no other."""
     drivers[0]("nat-ensure")
-    drivers[0].apply([f"vip-add {VIP4}", f"frontend-add {VIP4} {TCP} 81 hash 13"])
+    drivers[0].apply([f"vip-add {VIP4}", *(f"frontend-add {VIP4} {p} 81 hash 13" for p in (TCP, UDP))])
     serve(drivers[0], [lab.pods[0]])
-    with pytest.raises(ConnectionRefusedError):
-        ask_tcp(lab.client, VIP4, 81)
+    for ask in (ask_tcp, ask_udp):
+        assert_refused(ask, lab.client, VIP4, 81)
     assert ask_tcp(lab.client, VIP4)[0] == lab.pods[0].name
 
 

@@ -23,7 +23,8 @@ from e2e.agents import BINARY, CHART, NAMESPACE, SERVICES, SLICES, Cluster, Serv
 from kube.cluster import ALL_CONTROLLERS, ControlPlane
 from kube.images import build_image, cache_directory
 from kube.nodes import NodePlace, Nodes
-from netns.lab import ECHO_PORT, POOL4, POOL6, Lab, wait_for
+from netns.lab import ECHO_PORT, POOL4, POOL6, Lab, LabError, mono_ns, wait_for
+from netns.probe import NeighProbe, UdpProbe
 
 HERE = Path(__file__).resolve().parent
 ROOTFS = CHART.parent / "image/build-rootfs.sh"
@@ -181,6 +182,33 @@ class RealCluster(Cluster):
         return {pod["metadata"]["name"] for pod in self.api().list(
             PODS, labelSelector=f"app={name}", fieldSelector=f"spec.nodeName={node_name}")}
 
+    # -- what a client sees ------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def watched(self, vips):
+        """UDP questions to every VIP meanwhile; {VIP: Trace} at the end, after each answered again."""
+        traces = {}
+        with contextlib.ExitStack() as stack:
+            probes = {vip: stack.enter_context(UdpProbe(self.lab.client, vip, 80, 5, fresh=True))
+                      for vip in vips}
+            for probe in probes.values():
+                probe.wait_answered(10)
+            yield traces
+            after = mono_ns()
+            for vip, probe in probes.items():
+                probe.wait_answer_after(after, 30)
+                probe.wait_answered(20, 30)
+                traces[vip] = probe.stop()
+
+    def wait_answered_by(self, vips, host, timeout_s=20):
+        """Wait until one node alone answers ARP and ND for the VIPs, and that is `host`."""
+        def alone():
+            with NeighProbe(self.lab, vips) as probe:
+                probe.wait_answered(40)
+                seen = probe.stop()
+            return set(seen.macs()) == {host.mac} and not seen.duplicates()
+        wait_for(alone, timeout_s, 0.1, f"{host.name} alone to answer for {vips}")
+
     # -- nodes -------------------------------------------------------------------------------
 
     def host(self, node_name):
@@ -208,11 +236,15 @@ class RealCluster(Cluster):
         own = (host.ip4, host.ip6)
         for address, entry in host.addresses().items():
             if address not in own and entry["scope"] != "link":
-                with contextlib.suppress(Exception):    # its lifetime may end meanwhile
+                with contextlib.suppress(LabError):     # its lifetime may end meanwhile
                     host.ip("addr", "del", f"{address}/{entry['prefixlen']}", "dev", "eth0")
         self.lab.plug(host)
         wait_for(host.carrier, what=f"carrier of {host.name}")
         self.node(host.name).start()
+
+    def agent_pid(self, host):
+        """The agent's pid as the node sees it."""
+        return self.node(host.name).run("pgrep", "-x", "leasehold").strip()
 
     def agent_status(self, host):
         """What `leasehold status --json` prints on a node."""

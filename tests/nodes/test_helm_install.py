@@ -15,7 +15,7 @@ import pytest
 from e2e.agents import BINARY, NAMESPACE, have_agent
 from kube.cluster import NotBuilt
 from netns.lab import mono_ns, wait_for
-from netns.probe import NeighProbe, UdpProbe
+from netns.probe import NeighProbe
 
 from nodes.installed import DAEMONSET, RELEASE, installed_cluster
 
@@ -55,33 +55,6 @@ def _settled(cluster):
     return vips
 
 
-def one_answers(cluster, vips, host):
-    """That at last one node alone answers ARP and ND for the VIPs, and that it is `host`."""
-    def alone():
-        with NeighProbe(cluster.lab, vips) as probe:
-            probe.wait_answered(40)
-            seen = probe.stop()
-        return set(seen.macs()) == {host.mac} and not seen.duplicates()
-    wait_for(alone, 20, 0.1, f"{host.name} alone to answer for {vips}")
-
-
-@contextlib.contextmanager
-def watched(cluster, vips):
-    """UDP questions to every VIP meanwhile; {VIP: Trace} when it ends, after each has answered again."""
-    traces = {}
-    with contextlib.ExitStack() as stack:
-        probes = {vip: stack.enter_context(UdpProbe(cluster.lab.client, vip, 80, 5, fresh=True))
-                  for vip in vips}
-        for probe in probes.values():
-            probe.wait_answered(10)
-        yield traces
-        after = mono_ns()
-        for vip, probe in probes.items():
-            probe.wait_answer_after(after, 30)
-            probe.wait_answered(20, 30)
-            traces[vip] = probe.stop()
-
-
 def report(what, traces, record_property):
     for vip, trace in traces.items():
         gap = trace.dark()
@@ -95,7 +68,7 @@ def test_pods_run_as_the_chart_says(cluster, vips):
     assert set(cluster.agent_pods()) == {node.name for node in cluster.lab.nodes}
     for host in cluster.lab.nodes:
         node = cluster.node(host.name)
-        pid = node.run("pgrep", "-x", "leasehold").strip()
+        pid = cluster.agent_pid(host)
         status = dict(line.split(":\t", 1) for line in
                       node.run("cat", f"/proc/{pid}/status").splitlines() if ":\t" in line)
         for name in ("CapEff", "CapPrm", "CapBnd"):
@@ -123,7 +96,7 @@ def test_client_reaches_every_backend(cluster, vips):
 
 def test_scaling(cluster, vips, record_property):
     for replicas in (2, REPLICAS):
-        with watched(cluster, vips) as traces:
+        with cluster.watched(vips) as traces:
             cluster.scale("web", replicas)
             backends = cluster.wait_backends("web", replicas)
         report(f"scale to {replicas}", traces, record_property)
@@ -141,9 +114,25 @@ def test_logs_are_json(cluster, vips):
     assert vips and f'"{holder.name}' in cluster.logs(holder.name)
 
 
+def test_holders_agent_crashes(cluster, vips, record_property):
+    """kubelet starts it again; whoever holds then, the VIP answers, from one node."""
+    host = cluster.wait_holder_node()
+    pid = cluster.agent_pid(host)
+    with cluster.watched(vips) as traces:
+        cluster.node(host.name).run("kill", "-KILL", pid)
+        cluster.wait_agent_on(host)
+        cluster.wait_rolled_out()
+    report("crash", traces, record_property)
+    assert cluster.agent_pid(host) != pid
+    holder = cluster.wait_holder_node()
+    for vip in vips:
+        cluster.wait_on_one_node(vip, holder)
+    cluster.wait_answered_by(vips, holder)
+
+
 def test_holders_node_loses_power(cluster, vips, record_property):
     old = cluster.wait_holder_node()
-    with watched(cluster, vips) as traces:
+    with cluster.watched(vips) as traces:
         at = cluster.power_off(old)
         new = cluster.wait_holder_node(but=old)
         for vip in vips:
@@ -151,7 +140,7 @@ def test_holders_node_loses_power(cluster, vips, record_property):
         took = (mono_ns() - at) / 1e6
     record_property("takeover", f"{took:.0f} ms")
     report("power off", traces, record_property)
-    one_answers(cluster, vips, new)
+    cluster.wait_answered_by(vips, new)
 
     cluster.power_on(old)
     cluster.wait_agent_on(old)
@@ -166,7 +155,7 @@ def test_holders_node_loses_power(cluster, vips, record_property):
 
 def test_upgrade_keeps_the_vip(cluster, vips, record_property):
     before = cluster.api().get(DAEMONSET)["metadata"]["generation"]
-    with watched(cluster, vips) as traces:
+    with cluster.watched(vips) as traces:
         cluster.upgrade("--set", "logLevel=debug")
         assert cluster.api().get(DAEMONSET)["metadata"]["generation"] == before + 1
         cluster.wait_rolled_out()
@@ -177,7 +166,7 @@ def test_upgrade_keeps_the_vip(cluster, vips, record_property):
     assert cluster.web.vips() == vips
     for vip in vips:
         cluster.wait_on_one_node(vip, holder)
-    one_answers(cluster, vips, holder)
+    cluster.wait_answered_by(vips, holder)
 
 
 def test_uninstall_leaves_nothing(cluster, vips):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver program live_watch on a leash: commands in, everything the client called back out."""
 
+import itertools
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -15,6 +17,24 @@ DRIVER = Path(os.environ.get("LEASEHOLD_LIVE_WATCH",
                              REPOSITORY / "build/release/unit/kube/live_watch"))
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases"
 FOREVER_MS = 600000     # a silence that no test waits for
+PORTS = (7443, 7444)    # of the proxies
+numbers = itertools.count(1)
+
+
+def write(api, path, name, holder):
+    """Changes a Lease."""
+    return api.patch(f"{path}/{name}", {"spec": {"holderIdentity": holder}})
+
+
+def compact(plane):
+    """Makes every version that a watch may have too old: something is written, and all is forgotten."""
+    plane.api.create("/api/v1/namespaces", {"metadata": {"name": f"compacted-{next(numbers)}"}})
+    plane.control("compact")
+
+
+def requests(proxy, verb=None, path=""):
+    """What went through a proxy."""
+    return [r for r in proxy.log() if verb in (None, r["verb"]) and re.search(path, r["path"])]
 
 
 class Driver:
