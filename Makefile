@@ -123,16 +123,21 @@ test:
 	$(Q)tests/kube/build.sh >/dev/null
 	$(Q)$(PYTHON) tests/run.py test
 
-# The codecs under libFuzzer for SECONDS each (clang).
+# The codecs under libFuzzer for FUZZ_SECONDS each (clang).
 FUZZ_SECONDS ?= 60
+FUZZ := clang -std=gnu11 -g -O1 -I. -D_GNU_SOURCE $(PKG_CFLAGS) -fsanitize=fuzzer,address,undefined \
+	-fno-sanitize-recover=undefined
+FUZZ_BASE := $(addprefix agent/base/,buf.c err.c ip.c iptext.c text.c mono.c)
 .PHONY: fuzz
 fuzz:
-	$(Q)mkdir -p build/fuzz
-	$(Q)clang -std=gnu11 -g -O1 -I. -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-		-o build/fuzz/kube tests/fuzz/kube/fuzz_kube.c \
-		$(addprefix agent/kube/,json_walk.c lease_json.c object_json.c span.c splitter.c status_json.c) \
-		$(addprefix agent/base/,buf.c err.c ip.c iptext.c text.c mono.c) -ljansson
-	$(Q)mkdir -p build/fuzz/found && build/fuzz/kube -max_total_time=$(FUZZ_SECONDS) -verbosity=0 build/fuzz/found tests/fuzz/kube/corpus
+	$(Q)mkdir -p build/fuzz/found-kube build/fuzz/found-netlink
+	$(Q)$(FUZZ) -o build/fuzz/kube tests/fuzz/kube/fuzz_kube.c $(FUZZ_BASE) \
+		$(addprefix agent/kube/,json_walk.c lease_json.c object_json.c span.c splitter.c status_json.c) -ljansson
+	$(Q)$(FUZZ) -o build/fuzz/netlink tests/fuzz/netlink/fuzz_messages.c $(FUZZ_BASE) $(addprefix netlink/,ack_msg.c \
+		addr_msg.c arp_frame.c attr_walk.c batch.c nat_elem.c nat_frame.c nat_layout.c nat_rule.c nat_udata.c \
+		nd_frame.c) -lmnl -lnftnl
+	$(Q)build/fuzz/kube -max_total_time=$(FUZZ_SECONDS) -verbosity=0 build/fuzz/found-kube tests/fuzz/kube/corpus
+	$(Q)build/fuzz/netlink -max_total_time=$(FUZZ_SECONDS) -verbosity=0 build/fuzz/found-netlink tests/fuzz/netlink/corpus
 
 .PHONY: test-sim
 test-sim: $(O)/sim

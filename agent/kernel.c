@@ -52,6 +52,9 @@ static void nat_run(struct worker_job *job)
 		j->result = nat_if_ensure(j->sock, &j->err);
 		if (j->result == 0)
 			j->result = nat_if_dump(j->sock, &j->dump, &j->err);
+		/* Elements of no frontend would be in the way of additions. */
+		if (j->result == 0 && j->dump.n_orphans > 0)
+			j->result = nat_if_apply(j->sock, j->dump.orphans, &j->dump.n_orphans, 1, &j->done, &j->err);
 	} else if (j->result == 0) {
 		j->result = nat_if_apply(j->sock, j->plan.ops, j->plan.ends, j->plan.n_groups, &j->done, &j->err);
 	}
@@ -174,7 +177,9 @@ static void addr_run(struct worker_job *job)
 
 		if (r < 0)
 			op->result = r;
-		else if (op->put)
+		else if (op->kind == ADDR_OP_REFRESH)
+			op->result = addr_if_refresh(j->sock, op->addr.ifindex, &op->addr.ip, j->valid_s, &err);
+		else if (op->kind == ADDR_OP_ADD)
 			op->result = addr_if_put(j->sock, op->addr.ifindex, &op->addr.ip, j->valid_s, &err);
 		else
 			op->result = addr_if_del(j->sock, op->addr.ifindex, &op->addr.ip, &err);
@@ -208,7 +213,7 @@ static void addr_done(struct worker_job *job)
 	k->changed(k->ctx);
 }
 
-static int addr_plan(struct addr_job *j, const struct kernel_addr *a, bool put)
+static int addr_plan(struct addr_job *j, const struct kernel_addr *a, enum addr_op_kind kind)
 {
 	size_t cap = j->cap_ops ? j->cap_ops * 2 : 16;
 	struct addr_op *ops;
@@ -220,7 +225,7 @@ static int addr_plan(struct addr_job *j, const struct kernel_addr *a, bool put)
 		j->ops = ops;
 		j->cap_ops = cap;
 	}
-	j->ops[j->n_ops++] = (struct addr_op){ .addr = *a, .put = put };
+	j->ops[j->n_ops++] = (struct addr_op){ .addr = *a, .kind = kind };
 	return 0;
 }
 
@@ -294,13 +299,13 @@ static int addr_plan_all(struct kernel *k, const struct kernel_addr *addrs, size
 		struct kernel_addr have = { s->addrs[i].ip, s->addrs[i].index };
 
 		if (s->addrs[i].ours && !addr_wanted(addrs, n, &have))
-			r = addr_plan(&k->addr, &have, false);
+			r = addr_plan(&k->addr, &have, ADDR_OP_DEL);
 	}
 	for (size_t i = 0; i < n && r == 0; i++) {
 		bool up = kernel_has_addr(k, &addrs[i]);
 
 		if (up ? refresh : nat_holds(k, &addrs[i].ip))
-			r = addr_plan(&k->addr, &addrs[i], true);
+			r = addr_plan(&k->addr, &addrs[i], up ? ADDR_OP_REFRESH : ADDR_OP_ADD);
 	}
 	return r;
 }

@@ -43,9 +43,15 @@ struct nat_job {
 	struct err_info err;
 };
 
+enum addr_op_kind {
+	ADDR_OP_DEL,
+	ADDR_OP_ADD,
+	ADDR_OP_REFRESH, /* it was seen with our mark */
+};
+
 struct addr_op {
 	struct kernel_addr addr;
-	bool put;
+	enum addr_op_kind kind;
 	int result;
 };
 
