@@ -503,6 +503,7 @@ static void agent_close(struct agent *a)
 	http_free(a->http);
 	worker_free(a->worker); /* first: its jobs use the kernel's sockets */
 	leader_fini(&a->leader);
+	publish_fini(&a->publish);
 	store_fini(&a->store);
 	kube_client_free(a->client);
 	vips_fini(&a->vips);

@@ -12,9 +12,10 @@
 
 #define LEASE_SILENCE_MIN_MS (INT64_C(10) * 1000)
 
-/* A write or read under way; freed by its reply. */
+/* A write or read under way; freed by its reply, or with the leader. */
 struct leader_call {
 	struct leader *l;
+	struct leader_call *next;
 	uint32_t write_id; /* 0: a read */
 };
 
@@ -172,13 +173,24 @@ static void on_written(struct leader *l, uint32_t write_id, const struct kube_re
 	leader_step(l, &ev);
 }
 
+static void forget_call(struct leader_call *call)
+{
+	for (struct leader_call **p = &call->l->calls; *p; p = &(*p)->next) {
+		if (*p == call) {
+			*p = call->next;
+			break;
+		}
+	}
+	free(call);
+}
+
 static void on_reply(void *ctx, const struct kube_reply *rp)
 {
 	struct leader_call *call = ctx;
 	struct leader *l = call->l;
 	uint32_t write_id = call->write_id;
 
-	free(call);
+	forget_call(call);
 	if (write_id)
 		on_written(l, write_id, rp);
 	else if (rp->status == 200)
@@ -200,12 +212,14 @@ static void leader_call(struct leader *l, struct kube_request *rq, uint32_t writ
 
 	rq->channel = KUBE_CHANNEL_LEASE;
 	if (call) {
-		*call = (struct leader_call){ .l = l, .write_id = write_id };
+		*call = (struct leader_call){ .l = l, .next = l->calls, .write_id = write_id };
+		l->calls = call;
 		r = kube_request(l->client, rq, on_reply, call, &err);
 	}
 	if (r == 0)
 		return;
-	free(call);
+	if (call)
+		forget_call(call);
 	log_event(LOG_ERROR, "lease_request_failed", "a request for the Lease could not be started",
 		  log_str("error", *err.text ? err.text : strerror(-r)));
 	if (write_id)
@@ -328,6 +342,8 @@ int leader_init(struct leader *l, struct kube_client *client, const struct elect
 void leader_fini(struct leader *l)
 {
 	kube_watch_free(l->watch);
+	while (l->calls)
+		forget_call(l->calls);
 	buf_fini(&l->keep);
 	free(l->ns);
 	free(l->name);

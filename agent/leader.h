@@ -33,6 +33,7 @@ struct leader {
 	const struct leader_ops *ops;
 	void *ctx;
 	char *ns, *name;
+	struct leader_call *calls; /* under way */
 	struct buf keep;	/* the Lease as last read, so that a PUT keeps what others wrote */
 	struct kube_lease seen; /* the record last seen; holder "" = nobody */
 	bool seen_any;		/* 'seen' is valid */
@@ -45,6 +46,7 @@ struct leader {
 
 MUST_USE int leader_init(struct leader *l, struct kube_client *client, const struct elect_config *cfg, const char *ns,
 			 const char *name, const struct leader_ops *ops, void *ctx, struct err_info *err);
+/* No reply may come after this: dispatch the client no more. */
 void leader_fini(struct leader *l);
 
 /* Call no later than l->wake_at, and after anything that took long. */

@@ -25,9 +25,10 @@ enum write_kind {
 	WRITE_CLEAR,
 };
 
-/* A write under way; freed by its reply.  The Service may go meanwhile, so it is found again by name. */
+/* A write under way; freed by its reply, or with the publisher.  The Service may go meanwhile, so it is found again by name. */
 struct publish_call {
 	struct publish *p;
+	struct publish_call *next;
 	enum write_kind kind;
 	bool first; /* the status showed no address before */
 	char *ns, *name;
@@ -37,6 +38,12 @@ static void call_free(struct publish_call *c)
 {
 	if (!c)
 		return;
+	for (struct publish_call **k = &c->p->calls; *k; k = &(*k)->next) {
+		if (*k == c) {
+			*k = c->next;
+			break;
+		}
+	}
 	free(c->ns);
 	free(c->name);
 	free(c);
@@ -240,7 +247,9 @@ static void start_write(struct publish *p, struct store_service *e, enum write_k
 	int r = c ? 0 : -1;
 
 	if (c) {
-		*c = (struct publish_call){ p, kind, s->n_ingress == 0, strdup(s->meta.ns), strdup(s->meta.name) };
+		*c = (struct publish_call){ .p = p, .next = p->calls, .kind = kind, .first = s->n_ingress == 0,
+					    .ns = strdup(s->meta.ns), .name = strdup(s->meta.name) };
+		p->calls = c;
 		r = c->ns && c->name ? service_status_path(s->meta.ns, s->meta.name, &path) : -1;
 	}
 	if (r == 0 && kind == WRITE_ALLOCATION)
@@ -347,4 +356,10 @@ void publish_init(struct publish *p, struct kube_client *client, struct store *s
 	*p = (struct publish){ .client = client, .store = store, .metrics = metrics, .node = node, .instance = instance,
 			       .event_tokens = EVENTS_BURST, .tokens_at = mono_now() };
 	p->unique = (uint64_t)p->tokens_at.ns;
+}
+
+void publish_fini(struct publish *p)
+{
+	while (p->calls)
+		call_free(p->calls);
 }

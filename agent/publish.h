@@ -22,6 +22,7 @@ struct publish {
 	struct metrics *metrics;
 	const char *node;     /* for notes */
 	const char *instance; /* reportingInstance */
+	struct publish_call *calls; /* under way */
 	unsigned int in_flight;
 	double event_tokens;
 	mono_t tokens_at;
@@ -30,6 +31,9 @@ struct publish {
 
 void publish_init(struct publish *p, struct kube_client *client, struct store *store, struct metrics *metrics,
 		  const char *node, const char *instance);
+
+/* No reply may come after this: dispatch the client no more. */
+void publish_fini(struct publish *p);
 
 /* decisions[i] belongs to store->services[i].  live(ctx, ip): the VIP is up on this node.  Call only while this node
  * holds.  Returns when to call again at the latest (MONO_NEVER: on the next change). */
