@@ -5,6 +5,7 @@
 #include "agent/agent.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <net/if.h>
 #include <signal.h>
 #include <string.h>
@@ -87,10 +88,8 @@ static void on_signal(void *ctx, uint32_t events)
 
 static void on_worker(void *ctx, uint32_t events)
 {
-	struct agent *a = ctx;
-
 	(void)events;
-	worker_dispatch(a->worker);
+	worker_dispatch(ctx);
 }
 
 static void on_client(void *ctx, uint32_t events)
@@ -148,19 +147,24 @@ static int plan_try(struct agent *a)
 	const struct pool_config pool = { c->ranges, c->pools.n, c->class_name, c->default_class };
 	struct store *s = &a->store;
 	const struct service **services = arena_take_array(&a->plan_arena, s->n_services + 1, sizeof(*services));
+	const struct service **expected = arena_take_array(&a->plan_arena, s->n_services + 1, sizeof(*expected));
 	const struct slice **slices = arena_take_array(&a->plan_arena, s->n_slices + 1, sizeof(*slices));
 	struct pool_decision *decisions, *durable;
 	struct kernel_slot *slot = kernel_next(&a->kernel);
 	struct wanted_input in;
 	int r;
 
-	if (!services || !slices)
+	if (!services || !expected || !slices)
 		return -ENOSPC;
-	for (size_t i = 0; i < s->n_services; i++)
+	for (size_t i = 0; i < s->n_services; i++) {
 		services[i] = s->services[i]->object;
+		expected[i] = publish_expect(s->services[i], &a->plan_arena);
+		if (!expected[i])
+			return -ENOSPC;
+	}
 	for (size_t i = 0; i < s->n_slices; i++)
 		slices[i] = s->slices[i].object;
-	r = pool_plan(&pool, services, s->n_services, &a->plan_arena, &decisions);
+	r = pool_plan(&pool, expected, s->n_services, &a->plan_arena, &decisions);
 	if (r < 0)
 		return r;
 	durable = arena_take_array(&a->plan_arena, s->n_services + 1, sizeof(*durable));
@@ -234,28 +238,34 @@ static bool holds(const struct agent *a, mono_t now)
 	return a->stop == STOP_NO && leader_holds(&a->leader, now);
 }
 
-/* This node may hold when its data plane is up and an interface for VIPs has carrier. */
+/* Whether VIPs may go to this interface. */
+static bool carries_vips(const struct agent *a, const struct link_state *s, const struct link *l)
+{
+	const struct config *c = a->cfg;
+
+	for (size_t k = 0; k < c->interfaces.n; k++)
+		if (text_eq(l->name, c->interfaces.v[k]))
+			return true;
+	if (c->interfaces.n > 0)
+		return false;
+	if (l->index == s->default_v4 || l->index == s->default_v6)
+		return true;
+	for (size_t k = 0; k < a->vips.n; k++)
+		if (a->vips.v[k].ifindex == l->index)
+			return true;
+	return a->vips.n == 0 && !l->loopback; /* by subnet, and no VIP yet: any will do */
+}
+
+/* This node may hold when its data plane is up and an interface for VIPs has carrier.  That the kernel refuses a single
+ * change is no reason: the next node's would, too, and the VIPs would wander for ever. */
 static bool fit(const struct agent *a)
 {
 	const struct link_state *s = link_watch_state(a->kernel.links);
-	const struct config *c = a->cfg;
 
-	if ((a->kernel.use_nat && !a->kernel.nat_ready) || !store_synced(&a->store))
+	if ((a->kernel.use_nat && !a->kernel.nat_up) || !store_synced(&a->store))
 		return false;
-	for (size_t i = 0; i < s->n_links; i++) {
-		const struct link *l = &s->links[i];
-		bool ours = c->interfaces.n == 0 && (l->index == s->default_v4 || l->index == s->default_v6);
-
-		for (size_t k = 0; k < c->interfaces.n; k++)
-			ours |= text_eq(l->name, c->interfaces.v[k]);
-		for (size_t k = 0; k < a->vips.n && c->interfaces.n == 0; k++)
-			ours |= a->vips.v[k].ifindex == l->index;
-		if (ours && place_usable(l))
-			return true;
-	}
-	/* by subnet, and no VIP yet: any usable interface will do */
 	for (size_t i = 0; i < s->n_links; i++)
-		if (c->interfaces.n == 0 && a->vips.n == 0 && !s->links[i].loopback && place_usable(&s->links[i]))
+		if (place_usable(&s->links[i]) && carries_vips(a, s, &s->links[i]))
 			return true;
 	return false;
 }
@@ -275,7 +285,7 @@ static mono_t step_addrs(struct agent *a, mono_t now)
 
 	if (a->place_again && a->planned) {
 		if (vips_place(&a->vips, link_watch_state(a->kernel.links), (const char *const *)a->cfg->interfaces.v,
-			       a->cfg->interfaces.n))
+			       a->cfg->interfaces.n, now))
 			forwarding_check(a);
 		n = hold ? a->vips.n_addrs : 0;
 	}
@@ -289,7 +299,15 @@ static bool is_live(void *ctx, const struct ip *ip)
 {
 	const struct agent *a = ctx;
 
-	return vips_is_live(&a->vips, ip) && (a->kernel.nat_as_wanted || !a->kernel.use_nat);
+	if (!vips_is_live(&a->vips, ip))
+		return false;
+	/* While the kernel refuses something, the VIPs it took must do: one bad element is not to hold up all Services. */
+	return a->kernel.nat_as_wanted || (a->kernel.nat_failures > 0 && kernel_nat_holds(&a->kernel, ip));
+}
+
+static const char *refused(void *ctx, const struct ip *ip)
+{
+	return agent_refused(ctx, ip);
 }
 
 static mono_t step(struct agent *a, mono_t now)
@@ -302,14 +320,18 @@ static mono_t step(struct agent *a, mono_t now)
 	step_adoption(a, now);
 	wake = a->adopting ? a->adopt_until : MONO_NEVER;
 	wake = mono_min(wake, plan(a, now));
+	now = mono_now(); /* planning takes a while, and the deadline may be over */
 	if (a->kernel.use_nat)
 		wake = mono_min(wake, kernel_sync_nat(&a->kernel, now));
 	wake = mono_min(wake, step_addrs(a, now));
 	a->n_live = vips_refresh_live(&a->vips, &a->kernel, leader_holds(&a->leader, now), now);
 	if (holds(a, now)) {
 		wake = mono_min(wake, vips_announce(&a->vips, link_watch_state(a->kernel.links), now));
-		if (a->planned && a->decisions && !a->store.dirty)
-			wake = mono_min(wake, publish_run(&a->publish, now, a->decisions, is_live, a));
+		if (a->planned && a->decisions && !a->store.dirty) {
+			const struct publish_view view = { a->decisions, is_live, refused, a };
+
+			wake = mono_min(wake, publish_run(&a->publish, now, &view));
+		}
 	}
 	wake = mono_min(wake, stop_step(a, now));
 	wake = mono_min(wake, http_tick(a->http, now));
@@ -370,7 +392,12 @@ static bool ready_page(void *ctx, struct buf *why)
 
 static void status_page(void *ctx, bool json, struct buf *out)
 {
-	status_render(ctx, json, out);
+	struct agent *a = ctx;
+	mono_t now = mono_now();
+
+	a->plan_at = mono_min(a->plan_at, now); /* decisions belong to the store as it was when they were made */
+	IGNORE(plan(a, now));			/* the next step asks again */
+	status_render(a, json, out);
 }
 
 static int make_identity(struct agent *a, struct err_info *err)
@@ -434,18 +461,33 @@ static int open_client(struct agent *a, struct err_info *err)
 	return loop_add(&a->loop, &a->client_source, EPOLLIN, err);
 }
 
-static int open_kernel(struct agent *a, struct err_info *err)
+static int open_worker(struct agent *a, struct worker **ret, struct loop_source *source, struct err_info *err)
 {
-	uint32_t valid_s = (uint32_t)lease_seconds(a->cfg->lease_ms) + ADDR_GRACE_S;
-	int r = worker_new(&a->worker, err);
+	int r = worker_new(ret, err);
 
 	if (r < 0)
 		return r;
-	a->worker_source = (struct loop_source){ worker_fd(a->worker), on_worker, a };
-	r = loop_add(&a->loop, &a->worker_source, EPOLLIN, err);
+	*source = (struct loop_source){ worker_fd(*ret), on_worker, *ret };
+	return loop_add(&a->loop, source, EPOLLIN, err);
+}
+
+static int open_kernel(struct agent *a, struct err_info *err)
+{
+	struct kernel_config cfg = {
+		.use_nat = a->cfg->dataplane == DATAPLANE_NFT,
+		.valid_s = (uint32_t)lease_seconds(a->cfg->lease_ms) + ADDR_GRACE_S,
+		.changed = on_kernel_changed,
+		.ctx = a,
+	};
+	int r = open_worker(a, &a->nat_worker, &a->nat_source, err);
+
+	if (r == 0)
+		r = open_worker(a, &a->addr_worker, &a->addr_source, err);
 	if (r < 0)
 		return r;
-	r = kernel_init(&a->kernel, a->worker, a->cfg->dataplane == DATAPLANE_NFT, valid_s, on_kernel_changed, a, err);
+	cfg.nat_worker = a->nat_worker;
+	cfg.addr_worker = a->addr_worker;
+	r = kernel_init(&a->kernel, &cfg, err);
 	if (r < 0)
 		return r;
 	a->link_source = (struct loop_source){ link_watch_fd(a->kernel.links), on_links, a };
@@ -501,7 +543,8 @@ static int agent_open(struct agent *a, int lock_fd, struct err_info *err)
 static void agent_close(struct agent *a)
 {
 	http_free(a->http);
-	worker_free(a->worker); /* first: its jobs use the kernel's sockets */
+	worker_free(a->nat_worker); /* first: their jobs use the kernel's sockets */
+	worker_free(a->addr_worker);
 	leader_fini(&a->leader);
 	publish_fini(&a->publish);
 	store_fini(&a->store);
@@ -512,6 +555,15 @@ static void agent_close(struct agent *a)
 	free(a->plan_arena.base);
 	close_fdp(&a->signals.fd);
 	loop_fini(&a->loop);
+}
+
+/* One arena for all threads (curl's resolver and the workers would have one each), and what a burst took is given back:
+ * fixed thresholds, because glibc raises them with the first large block freed. */
+static void lean_malloc(void)
+{
+	IGNORE(mallopt(M_ARENA_MAX, 1)); /* it costs memory only, if that fails */
+	IGNORE(mallopt(M_MMAP_THRESHOLD, 128 * 1024));
+	IGNORE(mallopt(M_TRIM_THRESHOLD, 128 * 1024));
 }
 
 int agent_run(const struct config *cfg)
@@ -526,12 +578,13 @@ int agent_run(const struct config *cfg)
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		a->control.clients[i].source.fd = -1;
 	log_setup((enum log_level)cfg->log_level, (enum log_format)cfg->log_format);
+	lean_malloc();
 	r = control_lock(cfg->state_dir, &lock_fd, &err);
+	code = r == -EWOULDBLOCK ? EXIT_RUNNING : EXIT_FAILED;
 	if (r == 0)
 		r = agent_open(a, lock_fd, &err);
 	if (r < 0) {
 		log_event(LOG_ERROR, "start_failed", "the agent cannot start", log_str("error", err.text));
-		code = r == -EWOULDBLOCK ? EXIT_RUNNING : EXIT_FAILED;
 	} else {
 		log_event(LOG_INFO, "started", "leasehold agent started", log_str("version", version_text()),
 			  log_str("node", cfg->node_name), log_str("identity", a->elect_cfg.identity),

@@ -40,7 +40,7 @@ struct agent {
 	const struct config *cfg;
 	struct elect_config elect_cfg; /* identity and times */
 	struct loop loop;
-	struct worker *worker;
+	struct worker *nat_worker, *addr_worker;
 	struct kube_client *client;
 	struct kernel kernel;
 	struct store store;
@@ -50,7 +50,7 @@ struct agent {
 	struct control control;
 	struct http *http;
 	struct metrics metrics;
-	struct loop_source signals, worker_source, client_source, link_source;
+	struct loop_source signals, nat_source, addr_source, client_source, link_source;
 
 	/* the plan made from the store; valid while !store.dirty */
 	struct arena plan_arena;
@@ -82,3 +82,6 @@ void status_render(struct agent *a, bool json, struct buf *out);
 /* Services served and VIPs wanted, for status and metrics. */
 unsigned int agent_services(const struct agent *a);
 bool agent_ready(struct agent *a, struct buf *why);
+
+/* Why this node cannot have the VIP, NULL = it can, or did not try. */
+const char *agent_refused(const struct agent *a, const struct ip *ip);

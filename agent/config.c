@@ -209,7 +209,8 @@ static const char *add_list(const struct option *o, struct config_list *l, const
 		l->v[l->n] = strndup(p, n);
 		if (!l->v[l->n])
 			return "out of memory";
-		wrong = o->check ? o->check(l->v[l->n++]) : NULL;
+		l->n++;
+		wrong = o->check ? o->check(l->v[l->n - 1]) : NULL;
 		if (wrong)
 			return wrong;
 		p += n;
@@ -383,6 +384,9 @@ static void set_defaults(struct parse *p)
 	if (!p->c->node_name) {
 		if (gethostname(host, sizeof(host) - 1) < 0)
 			host[0] = '\0';
+		for (char *h = host; *h; h++) /* as kubelet does */
+			if (*h >= 'A' && *h <= 'Z')
+				*h = (char)(*h - 'A' + 'a');
 		option_set(p, option_find("node-name", strlen("node-name")), host, &here);
 	}
 }

@@ -182,13 +182,14 @@ int control_query(const char *dir, bool json, FILE *out, struct err_info *err)
 
 	if (r < 0)
 		return r;
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0) /* connecting waits, too */
 		return err_errno(err, -errno, "socket");
 	if (connect(fd, (const struct sockaddr *)&a, sizeof(a)) < 0) {
 		r = -errno;
 		if (r == -ENOENT || r == -ECONNREFUSED)
 			return err_set(err, r, "no agent runs with the state directory %s", dir);
-		return err_errno(err, r, "%s", a.sun_path);
+		return err_errno(err, r == -EAGAIN ? -ETIMEDOUT : r, "%s", a.sun_path);
 	}
 	if (send(fd, json ? "json\n" : "text\n", 5, MSG_NOSIGNAL) != 5)
 		return err_errno(err, -errno, "%s", a.sun_path);

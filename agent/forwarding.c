@@ -41,12 +41,17 @@ static void mend(struct agent *a, enum sysctl_key key, const char *interface, bo
 void forwarding_check(struct agent *a)
 {
 	const struct link_state *s = link_watch_state(a->kernel.links);
+	int seen_v4 = 0, seen_v6 = 0;
 
 	if (!a->kernel.use_nat)
 		return;
 	for (size_t i = 0; i < a->vips.n; i++) {
 		const struct vip *v = &a->vips.v[i];
+		int *seen = v->ip.family == IP_V4 ? &seen_v4 : &seen_v6;
 
+		if (*seen == v->ifindex)
+			continue; /* most VIPs share an interface: one look does for all of them */
+		*seen = v->ifindex;
 		for (size_t k = 0; k < s->n_links; k++) {
 			if (s->links[k].index != v->ifindex)
 				continue;

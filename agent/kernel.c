@@ -10,7 +10,11 @@
 #include "agent/base/text.h"
 #include "netlink/addr_if.h"
 
-#define KERNEL_RETRY_MS 1000
+#define RETRY_MS 1000	  /* after a failure; doubles */
+#define RETRY_MAX_MS 8000
+#define RETRY_DEL_MS 250  /* an address that must go: no doubling */
+#define REFUSAL_KEPT_MS 60000 /* after its retry was due: nobody wants it any more */
+#define NAT_LOST_MAX 5	  /* readings that fail in a row until the data plane counts as gone */
 #define ARENA_FIRST (64 * 1024)
 #define ARENA_MAX ((size_t)256 * 1024 * 1024)
 
@@ -29,12 +33,22 @@ int arena_grow(struct arena *a)
 	return 0;
 }
 
-static void note_problem(struct kernel *k, const char *what, const struct err_info *err)
+static void note_problem(struct kernel *k, char problem[static ERR_TEXT_MAX], const char *what, const struct err_info *err)
 {
+	static struct log_limit limit;
+	uint32_t left_out;
+
 	k->netlink_errors++;
-	if (!text_eq(k->problem, err->text)) /* said once, until it changes */
-		log_event(LOG_ERROR, "kernel_refused", what, log_str("error", err->text));
-	IGNORE(text_copy(k->problem, sizeof(k->problem), err->text)); /* same size */
+	if (!text_eq(problem, err->text) && log_limit(&limit, mono_now().ns, 1000, &left_out)) /* once, until it changes */
+		log_event(LOG_ERROR, "kernel_refused", what, log_str("error", err->text), log_int("left_out", left_out));
+	IGNORE(text_copy(problem, ERR_TEXT_MAX, err->text)); /* same size */
+}
+
+static mono_t retry_time(unsigned int tries)
+{
+	int64_t ms = (int64_t)RETRY_MS << (tries < 3 ? tries : 3);
+
+	return mono_add_ms(mono_now(), ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
 }
 
 /* ---- data plane ---- */
@@ -63,13 +77,23 @@ static void nat_run(struct worker_job *job)
 static void nat_failed(struct kernel *k, struct nat_job *j)
 {
 	/* Part of it may have been applied: read what is there, plan anew. */
-	note_problem(k, "the nftables table could not be brought up to date", &j->err);
+	note_problem(k, k->nat_problem, "the nftables table could not be brought up to date", &j->err);
 	nlsock_free(j->sock);
 	j->sock = NULL;
+	nat_dump_free(&j->dump);
+	j->dump = (struct nat_dump){ 0 };
+	if (j->reread && ++k->nat_lost >= NAT_LOST_MAX)
+		k->nat_up = false;
 	k->nat_ready = false;
 	k->nat_as_wanted = false;
 	k->need_build = true;
-	k->nat_retry_at = mono_add_ms(mono_now(), KERNEL_RETRY_MS);
+	k->nat_retry_at = retry_time(k->nat_failures++);
+}
+
+static void nat_well(struct kernel *k)
+{
+	k->nat_failures = 0;
+	k->nat_problem[0] = '\0';
 }
 
 static void nat_done(struct worker_job *job)
@@ -87,14 +111,15 @@ static void nat_done(struct worker_job *job)
 		k->dump = j->dump;
 		j->dump = (struct nat_dump){ 0 };
 		k->observed = (struct nat_state){ k->dump.vips, k->dump.n_vips, k->dump.frontends, k->dump.n_frontends };
-		k->nat_ready = true;
+		k->nat_ready = k->nat_up = true;
+		k->nat_lost = 0;
 		k->need_build = true;
 	} else {
 		k->seen = k->flight;
 		k->flight = old;
 		k->observed = k->pending;
 		k->nat_as_wanted = !k->next_built;
-		k->problem[0] = '\0';
+		nat_well(k);
 		nat_dump_free(&k->dump);
 		k->dump = (struct nat_dump){ 0 };
 	}
@@ -144,20 +169,22 @@ mono_t kernel_sync_nat(struct kernel *k, mono_t now)
 		if (r < 0) {
 			log_event(LOG_ERROR, "out_of_memory", "the data plane's plan does not fit");
 			k->need_build = true;
-			k->nat_retry_at = mono_add_ms(now, KERNEL_RETRY_MS);
+			k->nat_retry_at = mono_add_ms(now, RETRY_MS);
 			return k->nat_retry_at;
 		}
 		k->next_built = false;
 		k->nat_as_wanted = k->nat.plan.n_ops == 0;
-		if (k->nat_as_wanted)
+		if (k->nat_as_wanted) {
+			nat_well(k);
 			return MONO_NEVER;
+		}
 		k->flight = k->next;
 		k->next = spare;
 	}
 	k->nat_busy = true;
 	k->nat.k = k;
 	k->nat.job = (struct worker_job){ .run = nat_run, .done = nat_done };
-	worker_submit(k->worker, &k->nat.job);
+	worker_submit(k->nat_worker, &k->nat.job);
 	return MONO_NEVER;
 }
 
@@ -188,27 +215,77 @@ static void addr_run(struct worker_job *job)
 			if (r == 0)
 				j->err = err;
 		}
+		if (op->result == -ETIMEDOUT)
+			r = op->result; /* the others would wait as long, each */
 	}
+}
+
+static struct addr_refusal *refusal_of(const struct kernel *k, const struct kernel_addr *a, bool del)
+{
+	for (size_t i = 0; i < k->n_refusals; i++) {
+		struct addr_refusal *f = &k->refusals[i];
+
+		if (f->del == del && f->addr.ifindex == a->ifindex && ip_eq(&f->addr.ip, &a->ip))
+			return f;
+	}
+	return NULL;
+}
+
+int kernel_refuses_addr(const struct kernel *k, const struct kernel_addr *a)
+{
+	const struct addr_refusal *f = refusal_of(k, a, false);
+
+	return f ? f->error : 0;
+}
+
+/* Takes down how one operation went. */
+static void note_outcome(struct kernel *k, const struct addr_op *op)
+{
+	bool del = op->kind == ADDR_OP_DEL;
+	struct addr_refusal *f = refusal_of(k, &op->addr, del), *more;
+
+	if (op->kind == ADDR_OP_REFRESH) {
+		if (op->result < 0) /* soon again: half of its lifetime is over */
+			k->addr_refresh_at = mono_min(k->addr_refresh_at, mono_add_ms(mono_now(), RETRY_MS));
+		return;
+	}
+	if (op->result == 0) {
+		if (f)
+			*f = k->refusals[--k->n_refusals];
+		return;
+	}
+	if (!f) {
+		more = reallocarray(k->refusals, k->n_refusals + 1, sizeof(*more));
+		if (!more)
+			return; /* tried again without a pause */
+		k->refusals = more;
+		f = &more[k->n_refusals++];
+		*f = (struct addr_refusal){ .addr = op->addr, .del = del };
+	}
+	f->error = op->result;
+	f->retry_at = del ? mono_add_ms(mono_now(), RETRY_DEL_MS) : retry_time(f->tries++);
 }
 
 static void addr_done(struct worker_job *job)
 {
 	struct addr_job *j = (struct addr_job *)job;
 	struct kernel *k = j->k;
+	mono_t long_ago = mono_add_ms(mono_now(), -REFUSAL_KEPT_MS);
 
 	k->addr_busy = false;
-	for (size_t i = 0; i < j->n_ops; i++)
+	for (size_t i = 0; i < j->n_ops; i++) {
 		k->addr_ops_applied += j->ops[i].result == 0;
+		note_outcome(k, &j->ops[i]);
+	}
+	for (size_t i = k->n_refusals; i-- > 0;)
+		if (mono_before(k->refusals[i].retry_at, long_ago))
+			k->refusals[i] = k->refusals[--k->n_refusals];
 	if (j->failed.family != IP_NONE) {
-		note_problem(k, "an address could not be set or removed", &j->err);
+		note_problem(k, k->addr_problem, "an address could not be set or removed", &j->err);
 		nlsock_free(j->sock);
 		j->sock = NULL;
-		k->addr_retry_at = mono_add_ms(mono_now(), KERNEL_RETRY_MS);
-		k->addr_failing = true;
-	} else {
-		if (k->addr_failing)
-			k->problem[0] = '\0';
-		k->addr_failing = false;
+	} else if (k->n_refusals == 0) {
+		k->addr_problem[0] = '\0';
 	}
 	k->changed(k->ctx);
 }
@@ -270,7 +347,7 @@ bool kernel_has_addr(const struct kernel *k, const struct kernel_addr *a)
 /* The data plane knows the VIP: its maps are loaded, so an address may attract traffic now.  Packets that came before
  * would be answered by this node itself, and conntrack would keep their flows from the backends for as long as they
  * last. */
-static bool nat_holds(const struct kernel *k, const struct ip *ip)
+bool kernel_nat_holds(const struct kernel *k, const struct ip *ip)
 {
 	size_t lo = 0, hi = k->nat_ready ? k->observed.n_vips : 0;
 
@@ -288,23 +365,35 @@ static bool nat_holds(const struct kernel *k, const struct ip *ip)
 	return !k->use_nat;
 }
 
+/* Whether the kernel refused this lately; *wake is brought forward to when to try again. */
+static bool addr_waits(const struct kernel *k, const struct kernel_addr *a, bool del, mono_t now, mono_t *wake)
+{
+	const struct addr_refusal *f = k->n_refusals ? refusal_of(k, a, del) : NULL;
+
+	if (!f || mono_reached(now, f->retry_at))
+		return false;
+	*wake = mono_min(*wake, f->retry_at);
+	return true;
+}
+
 /* Deletions first: nothing is more urgent than to stop answering. */
-static int addr_plan_all(struct kernel *k, const struct kernel_addr *addrs, size_t n, bool refresh)
+static int addr_plan_all(struct kernel *k, mono_t now, const struct kernel_addr *addrs, size_t n, mono_t *wake)
 {
 	const struct link_state *s = link_watch_state(k->links);
+	bool refresh = mono_reached(now, k->addr_refresh_at);
 	int r = 0;
 
 	k->addr.n_ops = 0;
 	for (size_t i = 0; i < s->n_addrs && r == 0; i++) {
 		struct kernel_addr have = { s->addrs[i].ip, s->addrs[i].index };
 
-		if (s->addrs[i].ours && !addr_wanted(addrs, n, &have))
+		if (s->addrs[i].ours && !addr_wanted(addrs, n, &have) && !addr_waits(k, &have, true, now, wake))
 			r = addr_plan(&k->addr, &have, ADDR_OP_DEL);
 	}
 	for (size_t i = 0; i < n && r == 0; i++) {
 		bool up = kernel_has_addr(k, &addrs[i]);
 
-		if (up ? refresh : nat_holds(k, &addrs[i].ip))
+		if (up ? refresh : kernel_nat_holds(k, &addrs[i].ip) && !addr_waits(k, &addrs[i], false, now, wake))
 			r = addr_plan(&k->addr, &addrs[i], up ? ADDR_OP_REFRESH : ADDR_OP_ADD);
 	}
 	return r;
@@ -312,15 +401,19 @@ static int addr_plan_all(struct kernel *k, const struct kernel_addr *addrs, size
 
 mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr *addrs, size_t n)
 {
-	bool refresh = mono_reached(now, k->addr_refresh_at);
+	static struct log_limit limit;
+	mono_t wake = MONO_NEVER;
+	uint32_t left_out;
 
 	if (k->addr_busy)
 		return MONO_NEVER;
-	if (mono_before(now, k->addr_retry_at))
-		return k->addr_retry_at;
-	if (addr_plan_all(k, addrs, n, refresh) < 0)
-		log_event(LOG_ERROR, "out_of_memory", "the plan for addresses does not fit; part of it is done");
-	if (refresh || mono_is_never(k->addr_refresh_at))
+	if (addr_plan_all(k, now, addrs, n, &wake) < 0) {
+		wake = mono_min(wake, mono_add_ms(now, RETRY_MS));
+		if (log_limit(&limit, now.ns, 5000, &left_out))
+			log_event(LOG_ERROR, "out_of_memory", "the plan for addresses does not fit; part of it is done",
+				  log_int("left_out", left_out));
+	}
+	if (mono_reached(now, k->addr_refresh_at) || mono_is_never(k->addr_refresh_at))
 		k->addr_refresh_at = mono_add_ms(now, (int64_t)k->valid_s * MS_PER_S / 2);
 	if (k->addr.n_ops > 0) {
 		k->addr_busy = true;
@@ -328,24 +421,24 @@ mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr 
 		k->addr.valid_s = k->valid_s;
 		k->addr.failed = (struct ip){ 0 };
 		k->addr.job = (struct worker_job){ .run = addr_run, .done = addr_done };
-		worker_submit(k->worker, &k->addr.job);
+		worker_submit(k->addr_worker, &k->addr.job);
 	}
-	return n > 0 ? k->addr_refresh_at : MONO_NEVER;
+	return n > 0 ? mono_min(wake, k->addr_refresh_at) : wake;
 }
 
-int kernel_init(struct kernel *k, struct worker *w, bool use_nat, uint32_t valid_s, void (*changed)(void *), void *ctx,
-		struct err_info *err)
+int kernel_init(struct kernel *k, const struct kernel_config *cfg, struct err_info *err)
 {
 	memset(k, 0, sizeof(*k));
-	k->worker = w;
-	k->use_nat = use_nat;
-	k->valid_s = valid_s;
-	k->changed = changed;
-	k->ctx = ctx;
+	k->nat_worker = cfg->nat_worker;
+	k->addr_worker = cfg->addr_worker;
+	k->use_nat = cfg->use_nat;
+	k->valid_s = cfg->valid_s;
+	k->changed = cfg->changed;
+	k->ctx = cfg->ctx;
 	k->next = &k->slots[0];
 	k->flight = &k->slots[1];
 	k->seen = &k->slots[2];
-	k->nat_as_wanted = !use_nat;
+	k->nat_as_wanted = !cfg->use_nat;
 	k->addr_refresh_at = MONO_NEVER;
 	return link_watch_new(&k->links, err);
 }
@@ -356,6 +449,7 @@ void kernel_fini(struct kernel *k)
 		free(k->slots[i].arena.base);
 	free(k->plan_arena.base);
 	free(k->addr.ops);
+	free(k->refusals);
 	nat_dump_free(&k->dump);
 	nat_dump_free(&k->nat.dump);
 	nlsock_free(k->nat.sock);

@@ -66,11 +66,28 @@ struct addr_job {
 	struct ip failed;
 };
 
-struct kernel {
-	struct worker *worker;
-	struct link_watch *links;
-	uint32_t valid_s; /* lifetime of a VIP's address */
+/* An address that the kernel would not add or remove.  It waits alone: others go on meanwhile. */
+struct addr_refusal {
+	struct kernel_addr addr;
+	bool del;
+	int error; /* negative errno */
+	unsigned int tries;
+	mono_t retry_at;
+};
+
+struct kernel_config {
+	struct worker *nat_worker, *addr_worker; /* two: the end of an address must not wait for an nft commit */
 	bool use_nat;	  /* data plane nft */
+	uint32_t valid_s; /* lifetime of a VIP's address, whole seconds */
+	void (*changed)(void *ctx); /* a job has ended */
+	void *ctx;
+};
+
+struct kernel {
+	struct worker *nat_worker, *addr_worker;
+	struct link_watch *links;
+	uint32_t valid_s;
+	bool use_nat;
 
 	struct kernel_slot slots[3];
 	struct kernel_slot *next, *flight, *seen; /* permutation of slots */
@@ -81,26 +98,26 @@ struct kernel {
 	struct nat_dump dump;
 	struct arena plan_arena;
 	bool nat_ready;	  /* table there, observed valid */
+	bool nat_up;	  /* was ready once; stays so while single changes are refused */
 	bool nat_busy, nat_as_wanted;
+	unsigned int nat_failures, nat_lost; /* jobs in a row that failed; readings in a row */
 	mono_t nat_retry_at;
 
 	bool addr_busy;
 	mono_t addr_refresh_at; /* of lifetimes */
-	mono_t addr_retry_at;
-	bool addr_failing;
+	struct addr_refusal *refusals; /* malloc */
+	size_t n_refusals;
 
 	struct nat_job nat;
 	struct addr_job addr;
-	char problem[ERR_TEXT_MAX]; /* last error, "" = none */
+	char nat_problem[ERR_TEXT_MAX], addr_problem[ERR_TEXT_MAX]; /* what fails at present, "" = nothing */
 	uint64_t netlink_errors;
 	uint64_t nat_ops_applied, addr_ops_applied;
-	void (*changed)(void *ctx); /* a job has ended */
+	void (*changed)(void *ctx);
 	void *ctx;
 };
 
-/* valid_s: whole seconds. */
-MUST_USE int kernel_init(struct kernel *k, struct worker *w, bool use_nat, uint32_t valid_s, void (*changed)(void *),
-			 void *ctx, struct err_info *err);
+MUST_USE int kernel_init(struct kernel *k, const struct kernel_config *cfg, struct err_info *err);
 void kernel_fini(struct kernel *k);
 
 /* Where the owner builds the wanted state (arena and result); then it sets next_built.  May be done again before the
@@ -118,6 +135,18 @@ mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr 
 
 /* The address is on that interface, carrying our mark. */
 bool kernel_has_addr(const struct kernel *k, const struct kernel_addr *a);
+
+/* 0, or why the kernel would not add it when last tried: -EEXIST: it is there, and not ours; ... */
+int kernel_refuses_addr(const struct kernel *k, const struct kernel_addr *a);
+
+/* The data plane knows the VIP (always true without one). */
+bool kernel_nat_holds(const struct kernel *k, const struct ip *ip);
+
+/* What fails at present, "" = nothing. */
+static inline const char *kernel_problem(const struct kernel *k)
+{
+	return *k->nat_problem ? k->nat_problem : k->addr_problem;
+}
 
 /* For callers of the pure core that got -ENOSPC: an empty arena of twice the size.  -ENOMEM also past 256 MiB. */
 MUST_USE int arena_grow(struct arena *a);

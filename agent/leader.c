@@ -11,6 +11,7 @@
 #include "agent/base/text.h"
 
 #define LEASE_SILENCE_MIN_MS (INT64_C(10) * 1000)
+#define LEASE_BYTES_MAX KUBE_OBJECT_MAX /* others may keep what they like in it */
 
 /* A write or read under way; freed by its reply, or with the leader. */
 struct leader_call {
@@ -20,6 +21,17 @@ struct leader_call {
 };
 
 static void leader_step(struct leader *l, const struct elect_event *ev);
+
+/* What fails for as long as the API is away: a line in 5 s for each kind of trouble, which has its own 'limit'. */
+static void warn(const struct leader *l, struct log_limit *limit, const char *event, const char *msg,
+		 const struct kube_reply *rp, const char *error)
+{
+	uint32_t left_out;
+
+	if (log_limit(limit, mono_now().ns, 5000, &left_out))
+		log_event(LOG_WARN, event, msg, log_str("lease", l->name), log_int("status", rp ? rp->status : 200),
+			  log_str("error", error), log_str("server", rp ? rp->server : ""), log_int("left_out", left_out));
+}
 
 static int64_t wall_us(void)
 {
@@ -46,13 +58,13 @@ static int leader_decode(const char *json, size_t len, struct kube_lease *ret, s
 /* The Lease as the API shows it now. */
 static void leader_see(struct leader *l, const char *json, size_t len)
 {
+	static struct log_limit limit;
 	struct elect_event ev = { .kind = ELECT_EV_SEEN, .now = mono_now() };
 	struct err_info err = ERR_INFO_INIT;
 	struct kube_lease seen;
 
 	if (leader_decode(json, len, &seen, &err) < 0) {
-		log_event(LOG_WARN, "lease_unreadable", "the Lease could not be read", log_str("lease", l->name),
-			  log_str("error", err.text));
+		warn(l, &limit, "lease_unreadable", "the Lease could not be read", NULL, err.text);
 		return;
 	}
 	buf_reset(&l->keep);
@@ -141,6 +153,7 @@ static void on_problem(void *ctx, const struct err_info *err)
 
 static void on_written(struct leader *l, uint32_t write_id, const struct kube_reply *rp)
 {
+	static struct log_limit unreadable, failed;
 	struct elect_event ev = { .now = mono_now(), .write_id = write_id };
 	struct err_info err = ERR_INFO_INIT;
 	struct kube_lease now;
@@ -158,17 +171,14 @@ static void on_written(struct leader *l, uint32_t write_id, const struct kube_re
 			l->ops->renewed(l->ctx, mono_diff_ms(ev.now, rp->sent));
 		} else {
 			ev.kind = ELECT_EV_WRITE_FAILED;
-			log_event(LOG_WARN, "lease_unreadable", "the reply to a Lease write could not be read",
-				  log_str("lease", l->name), log_str("error", err.text));
+			warn(l, &unreadable, "lease_unreadable", "the reply to a Lease write could not be read", rp, err.text);
 		}
 	} else if (rp->status == 409 || rp->status == 404) {
 		ev.kind = ELECT_EV_WRITE_CONFLICT;
 		log_event(LOG_INFO, "lease_conflict", "someone else wrote the Lease first", log_str("lease", l->name));
 	} else {
 		ev.kind = ELECT_EV_WRITE_FAILED;
-		log_event(LOG_WARN, "lease_write_failed", "writing the Lease failed", log_str("lease", l->name),
-			  log_int("status", rp->status), log_str("error", rp->err.text),
-			  log_str("server", rp->server));
+		warn(l, &failed, "lease_write_failed", "writing the Lease failed", rp, rp->err.text);
 	}
 	leader_step(l, &ev);
 }
@@ -186,6 +196,7 @@ static void forget_call(struct leader_call *call)
 
 static void on_reply(void *ctx, const struct kube_reply *rp)
 {
+	static struct log_limit limit;
 	struct leader_call *call = ctx;
 	struct leader *l = call->l;
 	uint32_t write_id = call->write_id;
@@ -198,30 +209,32 @@ static void on_reply(void *ctx, const struct kube_reply *rp)
 	else if (rp->status == 404)
 		leader_absent(l);
 	else
-		log_event(LOG_WARN, "lease_read_failed", "reading the Lease failed", log_str("lease", l->name),
-			  log_int("status", rp->status), log_str("error", rp->err.text), log_str("server", rp->server));
+		warn(l, &limit, "lease_read_failed", "reading the Lease failed", rp, rp->err.text);
 }
 
-/* Starts a request; a failure to start is a failed write. */
+/* Starts a request; a failure to start is a failed write.  A request without a path could not be built. */
 static void leader_call(struct leader *l, struct kube_request *rq, uint32_t write_id)
 {
+	static struct log_limit limit;
 	struct elect_event ev = { .kind = ELECT_EV_WRITE_FAILED, .now = mono_now(), .write_id = write_id };
 	struct leader_call *call = calloc(1, sizeof(*call));
 	struct err_info err = ERR_INFO_INIT;
 	int r = -ENOMEM;
 
 	rq->channel = KUBE_CHANNEL_LEASE;
-	if (call) {
+	if (call && rq->path) {
 		*call = (struct leader_call){ .l = l, .next = l->calls, .write_id = write_id };
 		l->calls = call;
 		r = kube_request(l->client, rq, on_reply, call, &err);
 	}
 	if (r == 0)
 		return;
-	if (call)
+	if (call && rq->path)
 		forget_call(call);
-	log_event(LOG_ERROR, "lease_request_failed", "a request for the Lease could not be started",
-		  log_str("error", *err.text ? err.text : strerror(-r)));
+	else
+		free(call);
+	warn(l, &limit, "lease_request_failed", "a request for the Lease could not be started", NULL,
+	     *err.text ? err.text : strerror(-r));
 	if (write_id)
 		leader_step(l, &ev);
 }
@@ -231,7 +244,7 @@ static void leader_write(struct leader *l, const struct elect_action *a)
 	struct kube_lease out = { .transitions = a->record.transitions, .annotation_ms = a->record.duration_ms };
 	struct kube_request rq = { .content_type = "application/json", .timeout_ms = a->timeout_ms };
 	bool create = a->kind == ELECT_DO_CREATE;
-	struct buf body = BUF_INIT(256 * 1024), path = BUF_INIT(1024);
+	struct buf body = BUF_INIT(LEASE_BYTES_MAX), path = BUF_INIT(1024);
 	int r;
 
 	out.seconds = lease_seconds(a->record.duration_ms);
@@ -248,10 +261,8 @@ static void leader_write(struct leader *l, const struct elect_action *a)
 	buf_printf(&path, "/apis/coordination.k8s.io/v1/namespaces/%s/leases", l->ns);
 	if (!create)
 		buf_printf(&path, "/%s", l->name);
-	if (r < 0 || buf_failed(&body) || buf_failed(&path))
-		log_event(LOG_ERROR, "out_of_memory", "a Lease write could not be built");
 	rq.method = create ? KUBE_POST : KUBE_PUT;
-	rq.path = buf_text(&path);
+	rq.path = r < 0 || buf_failed(&body) || buf_failed(&path) ? NULL : buf_text(&path);
 	rq.body = buf_text(&body);
 	leader_call(l, &rq, a->write_id);
 	buf_fini(&body);
@@ -326,7 +337,7 @@ int leader_init(struct leader *l, struct kube_client *client, const struct elect
 	l->client = client;
 	l->ops = ops;
 	l->ctx = ctx;
-	l->keep = (struct buf)BUF_INIT(256 * 1024);
+	l->keep = (struct buf)BUF_INIT(LEASE_BYTES_MAX);
 	l->ns = strdup(ns);
 	l->name = strdup(name);
 	if (!l->ns || !l->name)

@@ -170,7 +170,10 @@ static int command_cleanup(int argc, char **argv)
 
 static int command_version(int argc, char **argv)
 {
-	(void)argv;
+	if (wants_help(argc, argv)) {
+		printf("Usage: leasehold version\n\nPrints version and revision.  Exit codes: 0 printed; 2 wrong flags.\n");
+		return flushed(EXIT_OK);
+	}
 	if (argc > 0) {
 		fputs("leasehold version takes no flags\n", stderr);
 		return EXIT_USAGE;

@@ -49,7 +49,8 @@ static bool image_good(const char *image)
 static bool agent_accepts(const char *flag, const char *value, FILE *errors)
 {
 	char name[32];
-	char *args[] = { name, NULL };
+	char node[] = "--node-name=any"; /* this host's name is no matter */
+	char *args[] = { name, NULL, node };
 	struct buf why = BUF_INIT(4096);
 	AUTO(freep) char *copy = strdup(value);
 	struct config c;
@@ -57,7 +58,7 @@ static bool agent_accepts(const char *flag, const char *value, FILE *errors)
 
 	args[1] = copy;
 	IGNORE(snprintf(name, sizeof(name), "%s", flag)); /* flags are short */
-	good = copy && config_parse(2, args, &c, &why) == 0;
+	good = copy && config_parse((int)ARRAY_LEN(args), args, &c, &why) == 0;
 	if (!good)
 		fputs(copy ? buf_text(&why) : "out of memory\n", errors);
 	if (copy)

@@ -75,7 +75,7 @@ static void render_renewals(const struct metrics *m, struct buf *out)
 			   (double)bounds_ms[i] / 1000, sum);
 	}
 	buf_printf(out, "leasehold_lease_write_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n", m->renew_count);
-	buf_printf(out, "leasehold_lease_write_seconds_sum %g\n", (double)m->renew_sum_ms / 1000);
+	buf_printf(out, "leasehold_lease_write_seconds_sum %.3f\n", (double)m->renew_sum_ms / 1000);
 	buf_printf(out, "leasehold_lease_write_seconds_count %" PRIu64 "\n", m->renew_count);
 }
 

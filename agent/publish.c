@@ -19,8 +19,12 @@
 #define EVENTS_BURST 50.0
 #define REPLY_BODY_MAX (64 * 1024)
 
+#define PUBLISH_CONFLICT_MS 50
+#define PUBLISH_UNDONE_MS 10000 /* the same write again within this: somebody undid it */
+#define DOUBLINGS_MAX 6
+
 enum write_kind {
-	WRITE_ALLOCATION,
+	WRITE_ALLOCATION = 1,
 	WRITE_STATUS,
 	WRITE_CLEAR,
 };
@@ -32,6 +36,7 @@ struct publish_call {
 	enum write_kind kind;
 	bool first; /* the status showed no address before */
 	char *ns, *name;
+	char *version; /* what it is written over */
 };
 
 static void call_free(struct publish_call *c)
@@ -46,6 +51,7 @@ static void call_free(struct publish_call *c)
 	}
 	free(c->ns);
 	free(c->name);
+	free(c->version);
 	free(c);
 }
 
@@ -137,13 +143,25 @@ static uint64_t problem_hash(const char *a, const char *b)
 }
 
 /* True when an Event is due but has to wait for a token. */
-static bool tell_problem(struct publish *p, mono_t now, struct store_service *e, const struct pool_decision *d)
+static bool tell_problem(struct publish *p, mono_t now, struct store_service *e, const struct pool_decision *d,
+			 const struct publish_view *view)
 {
 	const struct service *s = e->object;
 	const char *reason = d->reason ? d->reason : *s->problem ? "BadAnnotation" : NULL;
 	const char *message = d->reason && d->message ? d->message : s->problem;
-	uint64_t hash = reason ? problem_hash(reason, message) : 0;
+	char text[256], ip[IP_TEXT_MAX];
+	uint64_t hash;
 
+	for (size_t i = 0; i < d->n_ips && !reason; i++) {
+		const char *why = view->refused(view->ctx, &d->ips[i]);
+
+		if (!why)
+			continue;
+		IGNORE(snprintf(text, sizeof(text), "%s on node %s: %s", ip_format(&d->ips[i], ip), p->node, why)); /* cut is fine */
+		reason = "AddressRefused";
+		message = text;
+	}
+	hash = reason ? problem_hash(reason, message) : 0;
 	if (hash == e->publish.reported)
 		return false;
 	if (hash && !take_token(p, now))
@@ -174,23 +192,44 @@ static bool tell_move(struct publish *p, mono_t now, struct store_service *e, co
 
 /* ---- status and allocation ---- */
 
+/* Doubles from 'first_ms' with each call. */
+static int64_t pause_ms(struct store_service *e, int64_t first_ms)
+{
+	int64_t ms = first_ms << (e->publish.failures < DOUBLINGS_MAX ? e->publish.failures : DOUBLINGS_MAX);
+
+	e->publish.failures++;
+	return ms < PUBLISH_RETRY_MAX_MS ? ms : PUBLISH_RETRY_MAX_MS;
+}
+
 static void write_failed(struct store_service *e, const struct publish_call *c, const struct kube_reply *rp)
 {
-	int64_t ms = PUBLISH_RETRY_MS << (e->publish.failures < 6 ? e->publish.failures : 6);
+	static struct log_limit limit;
+	bool behind = rp->status == 409 || rp->status == 404; /* our view is: the watch brings it up to date */
+	int64_t ms = pause_ms(e, behind ? PUBLISH_CONFLICT_MS : PUBLISH_RETRY_MS);
+	uint32_t left_out;
 
-	if (ms > PUBLISH_RETRY_MAX_MS)
-		ms = PUBLISH_RETRY_MAX_MS;
 	if (rp->retry_after_ms > ms)
 		ms = rp->retry_after_ms < PUBLISH_RETRY_MAX_MS ? rp->retry_after_ms : PUBLISH_RETRY_MAX_MS;
-	if (rp->status == 409 || rp->status == 404)
-		ms = 50; /* our view is behind: the watch brings it up to date */
-	else
-		e->publish.failures++;
 	e->publish.retry_at = mono_add_ms(mono_now(), ms);
-	log_event(rp->status == 409 || rp->status == 404 ? LOG_DEBUG : LOG_WARN, "service_write_failed",
-		  "writing a Service's status failed; trying again", log_str("namespace", c->ns),
-		  log_str("service", c->name), log_int("status", rp->status), log_str("error", rp->err.text),
-		  log_int("retry_ms", ms));
+	if (!behind && log_limit(&limit, mono_now().ns, 1000, &left_out))
+		log_event(LOG_WARN, "service_write_failed", "writing a Service's status failed; trying again",
+			  log_str("namespace", c->ns), log_str("service", c->name), log_int("status", rp->status),
+			  log_str("error", rp->err.text), log_int("retry_ms", ms), log_int("left_out", left_out));
+}
+
+/* A second write of a kind so soon after the first is well; from the third on something undoes them. */
+static void note_success(struct store_service *e, enum write_kind kind)
+{
+	struct publish_state *s = &e->publish;
+	mono_t now = mono_now();
+	bool again = s->wrote == kind && mono_diff_ms(now, s->wrote_at) < PUBLISH_UNDONE_MS + PUBLISH_RETRY_MAX_MS;
+
+	if (again)
+		s->retry_at = mono_add_ms(now, pause_ms(e, PUBLISH_RETRY_MS));
+	else
+		s->failures = 0;
+	s->wrote = kind;
+	s->wrote_at = now;
 }
 
 static void write_succeeded(struct publish *p, struct store_service *e, const struct publish_call *c)
@@ -199,7 +238,7 @@ static void write_succeeded(struct publish *p, struct store_service *e, const st
 	char note[256], ips[128];
 
 	ips_text(s->ingress, s->n_ingress, ips, sizeof(ips));
-	e->publish.failures = 0;
+	note_success(e, c->kind);
 	if (c->kind == WRITE_ALLOCATION) {
 		ips_text(s->allocated, s->n_allocated, ips, sizeof(ips));
 		log_event(LOG_INFO, "allocated", "addresses were allocated", log_str("namespace", c->ns),
@@ -223,11 +262,13 @@ static void on_write_reply(void *ctx, const struct kube_reply *rp)
 	struct store_service *e;
 
 	p->in_flight--;
-	if (rp->status == 200)
-		store_put_service(p->store, rp->body, rp->len);
 	e = store_find(p->store, c->ns, c->name);
+	if (e && rp->status == 200 && text_eq(e->object->meta.resource_version, c->version))
+		store_put_service(p->store, rp->body, rp->len);
 	if (e) {
 		e->publish.busy = false;
+		if (rp->status >= 200 && rp->status < 500)
+			e->publish.n_pending = 0; /* the object tells; without an answer it may have been written */
 		if (rp->status == 200)
 			write_succeeded(p, e, c);
 		else
@@ -244,13 +285,16 @@ static void start_write(struct publish *p, struct store_service *e, enum write_k
 	struct kube_request rq = { .method = KUBE_PATCH, .channel = KUBE_CHANNEL_GENERAL,
 				   .content_type = "application/merge-patch+json", .timeout_ms = PUBLISH_TIMEOUT_MS };
 	struct err_info err = ERR_INFO_INIT;
+	static struct log_limit limit;
+	uint32_t left_out;
 	int r = c ? 0 : -1;
 
 	if (c) {
 		*c = (struct publish_call){ .p = p, .next = p->calls, .kind = kind, .first = s->n_ingress == 0,
-					    .ns = strdup(s->meta.ns), .name = strdup(s->meta.name) };
+					    .ns = strdup(s->meta.ns), .name = strdup(s->meta.name),
+					    .version = strdup(s->meta.resource_version) };
 		p->calls = c;
-		r = c->ns && c->name ? service_status_path(s->meta.ns, s->meta.name, &path) : -1;
+		r = c->ns && c->name && c->version ? service_status_path(s->meta.ns, s->meta.name, &path) : -1;
 	}
 	if (r == 0 && kind == WRITE_ALLOCATION)
 		r = allocation_patch(d->ips, d->n_ips, s->meta.resource_version, &body);
@@ -265,9 +309,15 @@ static void start_write(struct publish *p, struct store_service *e, enum write_k
 	if (r == 0) {
 		p->in_flight++;
 		e->publish.busy = true;
+		if (kind == WRITE_ALLOCATION) {
+			memcpy(e->publish.pending, d->ips, sizeof(d->ips));
+			e->publish.n_pending = d->n_ips;
+		}
 	} else {
 		e->publish.retry_at = mono_add_ms(mono_now(), PUBLISH_RETRY_MS);
-		log_event(LOG_ERROR, "service_write_failed", "a write could not be started", log_str("error", err.text));
+		if (log_limit(&limit, mono_now().ns, 5000, &left_out))
+			log_event(LOG_ERROR, "service_write_failed", "a write could not be started",
+				  log_str("error", err.text), log_int("left_out", left_out));
 		call_free(c);
 	}
 	buf_fini(&body);
@@ -294,10 +344,10 @@ static bool has_allocated(const struct service *s, const struct pool_decision *d
 	return true;
 }
 
-static bool all_live(const struct pool_decision *d, bool (*live)(void *, const struct ip *), void *ctx)
+static bool all_live(const struct pool_decision *d, const struct publish_view *view)
 {
 	for (size_t i = 0; i < d->n_ips; i++)
-		if (!live(ctx, &d->ips[i]))
+		if (!view->live(view->ctx, &d->ips[i]))
 			return false;
 	return true;
 }
@@ -324,28 +374,47 @@ static bool write_needed(const struct service *s, const struct pool_decision *d,
 	return up && !same_ips(s, d);
 }
 
-mono_t publish_run(struct publish *p, mono_t now, const struct pool_decision *decisions,
-		   bool (*live)(void *ctx, const struct ip *ip), void *ctx)
+const struct service *publish_expect(const struct store_service *e, struct arena *arena)
+{
+	const struct publish_state *s = &e->publish;
+	struct service *copy;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < e->object->n_allocated; i++)
+		for (size_t k = 0; k < s->n_pending; k++)
+			kept += ip_eq(&e->object->allocated[i], &s->pending[k]);
+	if (s->n_pending == 0 || kept < e->object->n_allocated)
+		return e->object; /* one that moves has its old address until the write is through */
+	copy = arena_take(arena, sizeof(*copy));
+	if (!copy)
+		return NULL;
+	*copy = *e->object;
+	memcpy(copy->allocated, s->pending, sizeof(s->pending));
+	copy->n_allocated = s->n_pending;
+	return copy;
+}
+
+mono_t publish_run(struct publish *p, mono_t now, const struct publish_view *view)
 {
 	mono_t wake = MONO_NEVER;
 
 	for (size_t i = 0; i < p->store->n_services; i++) {
 		struct store_service *e = p->store->services[i];
-		const struct pool_decision *d = &decisions[i];
+		const struct pool_decision *d = &view->decisions[i];
 		enum write_kind kind;
 		bool up;
 
 		if (d->state == POOL_FOREIGN || e->object->meta.deleting)
 			continue;
-		up = all_live(d, live, ctx);
-		if (tell_problem(p, now, e, d) || (up && d->n_ips > 0 && tell_move(p, now, e, d)))
+		up = all_live(d, view);
+		if (tell_problem(p, now, e, d, view) || (up && d->n_ips > 0 && tell_move(p, now, e, d)))
 			wake = mono_min(wake, mono_add_ms(now, 100)); /* out of tokens */
 		if (e->publish.busy || !write_needed(e->object, d, up, &kind))
 			continue;
-		if (mono_before(now, e->publish.retry_at))
-			wake = mono_min(wake, e->publish.retry_at);
-		else if (p->in_flight < PUBLISH_IN_FLIGHT_MAX)
+		if (!mono_before(now, e->publish.retry_at) && p->in_flight < PUBLISH_IN_FLIGHT_MAX)
 			start_write(p, e, kind, d);
+		if (!e->publish.busy && !mono_reached(now, e->publish.retry_at)) /* waits, or could not be started */
+			wake = mono_min(wake, e->publish.retry_at);
 	}
 	return wake;
 }

@@ -3,13 +3,15 @@
  *
  * Level-triggered: publish_run() compares what each Service shows with what it should and writes the difference, so
  * nothing is written when nothing changes.  Bounded: 16 writes at a time, Events by a token bucket (25 a second, 50 at
- * once).  A write that failed is tried again after 0.5 s doubling to 30 s, or after Retry-After. */
+ * once).  A write that failed is tried again after 0.5 s doubling to 30 s, or after Retry-After; so is one that succeeded
+ * and was undone (by another controller, or a server that drops a field). */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/base/arena.h"
 #include "agent/base/mono.h"
 #include "agent/core/pool.h"
 #include "agent/kube/client.h"
@@ -35,7 +37,17 @@ void publish_init(struct publish *p, struct kube_client *client, struct store *s
 /* No reply may come after this: dispatch the client no more. */
 void publish_fini(struct publish *p);
 
-/* decisions[i] belongs to store->services[i].  live(ctx, ip): the VIP is up on this node.  Call only while this node
- * holds.  Returns when to call again at the latest (MONO_NEVER: on the next change). */
-mono_t publish_run(struct publish *p, mono_t now, const struct pool_decision *decisions,
-		   bool (*live)(void *ctx, const struct ip *ip), void *ctx);
+/* The Service as planning must take it: an allocation whose write is under way counts as allocated, or the next plan would
+ * give the address to another.  The object itself, or a copy in the arena; NULL: it is full. */
+const struct service *publish_expect(const struct store_service *e, struct arena *arena);
+
+/* What is to be published. */
+struct publish_view {
+	const struct pool_decision *decisions; /* [i] belongs to store->services[i] */
+	bool (*live)(void *ctx, const struct ip *ip); /* the VIP is up on this node */
+	const char *(*refused)(void *ctx, const struct ip *ip); /* why this node cannot have it, or NULL */
+	void *ctx;
+};
+
+/* Call only while this node holds.  Returns when to call again at the latest (MONO_NEVER: on the next change). */
+mono_t publish_run(struct publish *p, mono_t now, const struct publish_view *view);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* status.c: the agent's state for people (a table of at most 100 columns) and for programs (JSON). */
+#include <errno.h>
 #include <inttypes.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -32,11 +33,11 @@ bool agent_ready(struct agent *a, struct buf *why)
 		buf_puts(why, "the Lease is not in view yet\n");
 		ready = false;
 	}
-	if (a->kernel.use_nat && (!a->kernel.nat_ready || !a->planned)) {
+	if (a->kernel.use_nat && (!a->kernel.nat_up || !a->planned)) {
 		buf_puts(why, "the data plane is not up yet\n");
 		ready = false;
-	} else if (a->kernel.use_nat && !a->kernel.nat_as_wanted && *a->kernel.problem) {
-		buf_printf(why, "the kernel is not as wanted: %s\n", a->kernel.problem);
+	} else if (a->kernel.use_nat && !a->kernel.nat_as_wanted && *a->kernel.nat_problem) {
+		buf_printf(why, "the kernel is not as wanted: %s\n", a->kernel.nat_problem);
 		ready = false;
 	}
 	if (a->stop != STOP_NO) {
@@ -44,6 +45,21 @@ bool agent_ready(struct agent *a, struct buf *why)
 		ready = false;
 	}
 	return ready;
+}
+
+const char *agent_refused(const struct agent *a, const struct ip *ip)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < a->vips.n && a->kernel.n_refusals > 0 && r == 0; i++) {
+		const struct kernel_addr at = { a->vips.v[i].ip, a->vips.v[i].ifindex };
+
+		if (ip_eq(&at.ip, ip))
+			r = kernel_refuses_addr(&a->kernel, &at);
+	}
+	if (r == -EEXIST)
+		return "the interface has this address already, and not from Leasehold";
+	return r == -EACCES ? "IPv6 is off on the interface" : r < 0 ? strerror(-r) : NULL;
 }
 
 static const char *proto_name(uint8_t proto)
@@ -104,6 +120,7 @@ static void json_service(const struct agent *a, size_t i, struct buf *out)
 {
 	const struct service *s = a->store.services[i]->object;
 	const struct pool_decision *d = &a->decisions[i];
+	const char *refused = NULL;
 	char ip[IP_TEXT_MAX];
 
 	buf_puts(out, "{");
@@ -120,8 +137,10 @@ static void json_service(const struct agent *a, size_t i, struct buf *out)
 		buf_printf(out, "%s{\"port\":%u,\"protocol\":\"%s\"}", k ? "," : "", s->ports[k].port,
 			   proto_name(s->ports[k].proto));
 	buf_puts(out, "],");
-	json_text(out, "reason", d->reason ? d->reason : "", false);
-	json_text(out, "problem", d->message ? d->message : s->problem, true);
+	for (size_t k = 0; k < d->n_ips && !refused; k++)
+		refused = agent_refused(a, &d->ips[k]);
+	json_text(out, "reason", d->reason ? d->reason : refused ? "AddressRefused" : "", false);
+	json_text(out, "problem", d->message ? d->message : refused && !*s->problem ? refused : s->problem, true);
 	buf_puts(out, "}");
 }
 
@@ -181,9 +200,9 @@ static void render_json(struct agent *a, struct buf *out)
 	json_lease(a, now, out);
 	buf_printf(out, ",\"api\":{\"synced\":%s,\"services\":%zu,\"slices\":%zu},", store_synced(&a->store) ? "true" : "false",
 		   a->store.n_services, a->store.n_slices);
-	buf_printf(out, "\"kernel\":{\"ready\":%s,\"as_wanted\":%s,", !a->kernel.use_nat || a->kernel.nat_ready ? "true" : "false",
+	buf_printf(out, "\"kernel\":{\"ready\":%s,\"as_wanted\":%s,", !a->kernel.use_nat || a->kernel.nat_up ? "true" : "false",
 		   a->kernel.nat_as_wanted ? "true" : "false");
-	json_text(out, "problem", a->kernel.problem, true);
+	json_text(out, "problem", kernel_problem(&a->kernel), true);
 	buf_puts(out, "},");
 	json_vips(a, out);
 	buf_puts(out, ",");
@@ -211,7 +230,7 @@ static void text_head(struct agent *a, mono_t now, struct buf *out)
 	buf_printf(out, "\nAPI        %s, %u Services served of %zu\n", store_synced(&a->store) ? "in view" : "not in view yet",
 		   agent_services(a), a->store.n_services);
 	buf_printf(out, "Kernel     %s%s%s\n", a->kernel.nat_as_wanted ? "as wanted" : "being brought up to date",
-		   *a->kernel.problem ? ": " : "", a->kernel.problem);
+		   *kernel_problem(&a->kernel) ? ": " : "", kernel_problem(&a->kernel));
 	buf_fini(&why);
 }
 

@@ -35,6 +35,8 @@ void stop_released(struct agent *a)
 	struct buf path = BUF_INIT(1024);
 	struct err_info err = ERR_INFO_INIT;
 
+	if (a->stop == STOP_ASKING || a->stop == STOP_DONE)
+		return; /* it took too long and was given up; this is its end */
 	a->stop = STOP_DONE;
 	if (!*a->cfg->daemonset)
 		return;
@@ -52,6 +54,13 @@ mono_t stop_step(struct agent *a, mono_t now)
 	if (a->stop == STOP_WITHDRAWING) {
 		if ((a->kernel.addr_busy || a->n_live > 0) && !mono_reached(now, a->stop_by))
 			return a->stop_by;
+		if (a->n_live > 0) {
+			/* The kernel would not: nobody is told to take over what this node still answers for. */
+			log_event(LOG_WARN, "withdrawal_failed", "addresses could not be removed; they and the Lease will expire",
+				  log_int("addresses", (int64_t)a->n_live));
+			stop_released(a);
+			return stop_step(a, now);
+		}
 		a->stop = STOP_RELEASING;
 		a->stop_by = mono_add_ms(now, STOP_RELEASE_MS);
 		leader_stop(&a->leader, now);

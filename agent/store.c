@@ -85,9 +85,30 @@ struct store_service *store_find(const struct store *s, const char *ns, const ch
 
 static void report_bad(struct store *s, const char *kind, const struct err_info *err)
 {
+	static struct log_limit limit;
+	uint32_t left_out;
+
 	s->bad_objects++;
-	log_event(LOG_WARN, "object_unreadable", "an object could not be read; its last good version stays",
-		  log_str("kind", kind), log_str("error", err->text));
+	if (log_limit(&limit, mono_now().ns, 5000, &left_out))
+		log_event(LOG_WARN, "object_unreadable", "an object could not be read; its last good version stays",
+			  log_str("kind", kind), log_str("error", err->text), log_int("left_out", left_out));
+}
+
+/* A bad object in a complete view is there all the same: its last good version is not swept. */
+static void keep_last_good(struct store *s, bool service, const char *json, size_t len)
+{
+	struct object_key *k;
+	struct store_service *e;
+
+	if (object_key_decode(json, len, &k, NULL) < 0)
+		return;
+	e = service ? store_find(s, k->ns, k->name) : NULL;
+	if (e)
+		e->marked = false;
+	for (size_t i = 0; i < s->n_slices && !service; i++)
+		if (text_eq(s->slices[i].object->meta.ns, k->ns) && text_eq(s->slices[i].object->meta.name, k->name))
+			s->slices[i].marked = false;
+	object_key_free(k);
 }
 
 static void service_remove(struct store *s, size_t i)
@@ -120,6 +141,8 @@ static void service_put(struct store *s, struct service *object)
 		}
 		if (!text_eq(e->object->meta.uid, object->meta.uid)) /* deleted and made again */
 			e->publish = (struct publish_state){ .busy = e->publish.busy };
+		if (!e->publish.busy)
+			e->publish.n_pending = 0; /* the object tells */
 		service_free(e->object);
 		e->object = object;
 		s->dirty = true;
@@ -144,10 +167,12 @@ void store_put_service(struct store *s, const char *json, size_t len)
 	struct err_info err = ERR_INFO_INIT;
 	struct service *object;
 
-	if (service_decode(json, len, &object, &err) < 0)
+	if (service_decode(json, len, &object, &err) < 0) {
 		report_bad(s, "Service", &err);
-	else
+		keep_last_good(s, true, json, len);
+	} else {
 		service_put(s, object);
+	}
 }
 
 static void slice_put(struct store *s, struct slice *object)
@@ -243,6 +268,7 @@ static void on_slice_put(void *ctx, const char *json, size_t len)
 
 	if (slice_decode(json, len, &object, &err) < 0) {
 		report_bad(s, "EndpointSlice", &err);
+		keep_last_good(s, false, json, len);
 	} else if (object) {
 		size_t i = slice_lower(s, object);
 

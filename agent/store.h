@@ -22,6 +22,10 @@ struct publish_state {
 	unsigned int failures;
 	uint64_t reported;  /* hash of the last problem an Event told of; 0 = none */
 	bool move_pending;  /* tell of the move once live */
+	unsigned int wrote;  /* kind of the last write that succeeded, 0 = none */
+	mono_t wrote_at;
+	struct ip pending[OBJECT_ADDRESSES_MAX]; /* an allocation under way, or of unknown outcome */
+	size_t n_pending;
 };
 
 struct store_service {
@@ -55,7 +59,8 @@ static inline bool store_synced(const struct store *s)
 	return s->services_synced && s->slices_synced;
 }
 
-/* Takes a Service as an API reply shows it, so that a write of ours is seen at once. */
+/* Takes a Service as the reply to a write shows it, so that it is seen at once.  Only while the view still shows the
+ * version that was written over: then the reply is certainly newer, and the Service not gone meanwhile. */
 void store_put_service(struct store *s, const char *json, size_t len);
 
 /* NULL when not in view. */

@@ -88,7 +88,19 @@ static const struct link *link_of(const struct link_state *s, int index)
 	return NULL;
 }
 
-bool vips_place(struct vips *v, const struct link_state *s, const char *const *names, size_t n_names)
+/* Neighbours learnt the VIP by what was said before; after a change of the wire it is said again. */
+static void note_wire(struct vip *vip, const struct link *l, mono_t now)
+{
+	bool usable = l && place_usable(l);
+
+	if (vip->live && usable && (!vip->usable || memcmp(vip->mac, l->mac, sizeof(vip->mac)) != 0))
+		schedule_start(&vip->schedule, now);
+	vip->usable = usable;
+	if (l)
+		memcpy(vip->mac, l->mac, sizeof(vip->mac));
+}
+
+bool vips_place(struct vips *v, const struct link_state *s, const char *const *names, size_t n_names, mono_t now)
 {
 	bool moved = false;
 
@@ -103,6 +115,7 @@ bool vips_place(struct vips *v, const struct link_state *s, const char *const *n
 				  log_ip("vip", &vip->ip));
 		moved |= vip->ifindex != index;
 		vip->ifindex = index;
+		note_wire(vip, l, now);
 		if (l)
 			v->addrs[v->n_addrs++] = (struct kernel_addr){ vip->ip, index };
 	}
@@ -177,11 +190,4 @@ mono_t vips_announce(struct vips *v, const struct link_state *s, mono_t now)
 			wake = mono_min(wake, vip->schedule.next);
 	}
 	return wake;
-}
-
-void vips_announce_again(struct vips *v, mono_t now)
-{
-	for (size_t i = 0; i < v->n; i++)
-		if (v->v[i].live)
-			schedule_start(&v->v[i].schedule, now);
 }

@@ -19,6 +19,8 @@ struct vip {
 	int ifindex; /* 0 = no interface of this node suits */
 	bool live;   /* the address is up here and we hold */
 	struct schedule schedule;
+	bool usable;	/* the interface was up with carrier when last looked at, and had this MAC */
+	uint8_t mac[LINK_MAC_LEN];
 	uint64_t rounds; /* announced so far */
 };
 
@@ -38,16 +40,14 @@ void vips_fini(struct vips *v);
 /* Takes over the wanted VIPs; what was known of those that stay is kept.  -ENOMEM. */
 MUST_USE int vips_update(struct vips *v, const struct wanted *w);
 
-/* Chooses interfaces anew (links or addresses changed, or vips_update()).  True when some VIP moved. */
-bool vips_place(struct vips *v, const struct link_state *s, const char *const *names, size_t n_names);
+/* Chooses interfaces anew (links or addresses changed, or vips_update()).  Where the wire has changed (carrier is back,
+ * another MAC), a live VIP begins its burst again.  True when some VIP moved. */
+bool vips_place(struct vips *v, const struct link_state *s, const char *const *names, size_t n_names, mono_t now);
 
 /* Brings 'live' up to date; a VIP that went live begins its burst.  Returns the number of live VIPs. */
 size_t vips_refresh_live(struct vips *v, const struct kernel *k, bool holds, mono_t now);
 
 /* Sends what is due, at most 64 rounds a call.  Returns when to call again. */
 mono_t vips_announce(struct vips *v, const struct link_state *s, mono_t now);
-
-/* Begins all bursts again: the wire has changed (carrier, MAC). */
-void vips_announce_again(struct vips *v, mono_t now);
 
 bool vips_is_live(const struct vips *v, const struct ip *ip);

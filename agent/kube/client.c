@@ -15,6 +15,7 @@
 
 #define IN_FLIGHT_MAX 16 /* requests of the general channel; streams do not count */
 #define QUEUE_MAX 4096
+#define GENERAL_CONNECTIONS (IN_FLIGHT_MAX + 4L) /* with fewer libcurl closes one after each request of a burst */
 #define EVENTS_A_DISPATCH 32
 
 /* ---- timers ---- */
@@ -87,7 +88,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *kn
 {
 	struct kube_channel_state *ch = ctx;
 	struct epoll_event ev = { .data = { .u64 = ((uint64_t)(uintptr_t)(ch - ch->client->channels) << 32) | (uint32_t)fd } };
-	int op = known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+	int op = known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, other = known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
@@ -98,8 +99,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *kn
 		ev.events |= EPOLLIN;
 	if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
 		ev.events |= EPOLLOUT;
-	if (epoll_ctl(ch->client->epoll_fd, op, fd, &ev) < 0)
-		return -1;
+	if (epoll_ctl(ch->client->epoll_fd, op, fd, &ev) < 0 && epoll_ctl(ch->client->epoll_fd, other, fd, &ev) < 0)
+		return -1; /* the second: a number that was closed and given out again unseen */
 	curl_multi_assign(ch->multi, fd, ch); /* marks it as known */
 	return 0;
 }
@@ -430,6 +431,14 @@ void kube_stream_free(struct kube_call *s)
 	kube_call_free(s);
 }
 
+void kube_stream_give_up(struct kube_call *s)
+{
+	if (!s)
+		return;
+	move_on(s->client, s, 0);
+	kube_stream_free(s);
+}
+
 static int open_channel(struct kube_client *c, struct kube_channel_state *ch, long connections)
 {
 	*ch = (struct kube_channel_state){ .client = c, .multi = curl_multi_init(), .timer_at = MONO_NEVER };
@@ -480,7 +489,7 @@ int kube_client_new(struct kube_auth *auth, const struct kube_client_config *cfg
 	if (r == 0)
 		r = open_servers(c, cfg, err);
 	if (r == 0 && (open_channel(c, &c->channels[KUBE_CHANNEL_LEASE], 4) < 0 ||
-		       open_channel(c, &c->channels[KUBE_CHANNEL_GENERAL], 8) < 0))
+		       open_channel(c, &c->channels[KUBE_CHANNEL_GENERAL], GENERAL_CONNECTIONS) < 0))
 		r = err_errno(err, -ENOMEM, "API client");
 	if (r < 0) {
 		c->auth = NULL; /* stays the caller's */

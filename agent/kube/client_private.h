@@ -21,6 +21,8 @@ MUST_USE int kube_stream_new(struct kube_client *c, enum kube_channel channel, c
 			     const struct kube_stream_ops *ops, void *ctx, struct kube_call **ret, struct err_info *err);
 /* Cuts it; no call-back after this. */
 void kube_stream_free(struct kube_call *s);
+/* Cuts it because its server fell silent: the channel goes on with the next server. */
+void kube_stream_give_up(struct kube_call *s);
 
 /* A timer of the client's loop; embedded in its user.  Fires once, inside dispatch. */
 struct kube_timer {

@@ -27,6 +27,7 @@
 #define BACKOFF_REFUSED_MAX_MS 30000 /* servers that say no */
 #define DOUBT_MS 200		    /* a resume may take this long before the view is in doubt */
 #define INITIAL_SILENCE_MS 10000    /* etcd before 3.4.31 never ends a watch-list */
+#define INITIAL_MAX_MS 60000	    /* the same, in a collection that never rests */
 #define SHORT_STREAM_MS 1000	    /* a stream that ended sooner counts as a failure */
 #define HEALTHY_MS 120000	    /* a stream that lasted this long makes up for the failures before it */
 #define RELIST_MS 5000		    /* complete views that are needed more often than this are paused between */
@@ -113,8 +114,8 @@ static void back_off(struct kube_watch *w, int64_t max_ms, int64_t at_least_ms)
 	if (ms > max_ms)
 		ms = max_ms;
 	ms = prng_range(&w->prng, 1, ms);
-	if (ms < at_least_ms)
-		ms = at_least_ms;
+	if (ms < at_least_ms) /* not all clients at the same moment */
+		ms = at_least_ms + prng_range(&w->prng, 0, at_least_ms / 4);
 	w->failures++;
 	w->phase = PHASE_WAITING;
 	kube_timer_set(w->client, &w->retry, mono_add_ms(mono_now(), ms));
@@ -211,6 +212,10 @@ static bool on_data(void *ctx, const char *data, size_t len)
 	struct kube_watch *w = ctx;
 
 	arm_silence(w);
+	if (w->phase == PHASE_STREAMING_ALL && mono_diff_ms(mono_now(), w->started) > INITIAL_MAX_MS) {
+		w->no_watch_list = true;
+		return false;
+	}
 	if (splitter_feed(&w->splitter, data, len) == 0)
 		return !w->relist && !w->failed;
 	problem(w, "the stream is not the JSON it should be");
@@ -252,15 +257,18 @@ static void want_complete_view(struct kube_watch *w)
 	set_live(w, false, "the server has forgotten our version of the collection");
 }
 
-static void relist(struct kube_watch *w)
+static void relist(struct kube_watch *w, int64_t wait_ms)
 {
 	mono_t now = mono_now();
 	bool often = mono_diff_ms(now, w->relisted) < RELIST_MS;
 
+	/* A Lease's view is one object, and an election waits for it. */
+	if (often && w->cfg.channel == KUBE_CHANNEL_GENERAL && wait_ms < RELIST_MS / 2)
+		wait_ms = RELIST_MS / 2;
 	w->relisted = now;
 	want_complete_view(w);
-	if (often)
-		back_off(w, BACKOFF_GENERAL_MAX_MS, 0);
+	if (often || wait_ms > 0)
+		back_off(w, BACKOFF_GENERAL_MAX_MS, wait_ms);
 	else
 		start(w);
 }
@@ -276,8 +284,7 @@ static void refused(struct kube_watch *w, const struct kube_reply *rp)
 		return;
 	}
 	if (rp->status == 410) {
-		want_complete_view(w);
-		back_off(w, BACKOFF_FIRST_MS, wait);
+		relist(w, wait);
 		return;
 	}
 	if (rp->status == 504 && !wait)
@@ -304,7 +311,7 @@ static void on_end(void *ctx, const struct kube_reply *rp)
 	}
 	drop_stream(w);
 	if (w->relist) {
-		relist(w);
+		relist(w, 0);
 	} else if (w->failed) {
 		set_live(w, false, "the server ended the watch with an error");
 		if (++w->refusals >= REFUSALS_MAX)
@@ -422,7 +429,7 @@ static void on_silence(void *ctx)
 {
 	struct kube_watch *w = ctx;
 
-	kube_stream_free(w->stream);
+	kube_stream_give_up(w->stream);
 	if (w->phase == PHASE_STREAMING_ALL)
 		w->no_watch_list = true; /* begun but never ended: list instead */
 	drop_stream(w);

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line as a user meets it: help, errors all at once with their places, exit codes, manifests.
 
-Needs no root and no API server.
+Needs no API server; root for two cases alone.
 """
 
 import fcntl
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def run(*arguments, **kwargs):
     return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=30, **kwargs)
 
 
-COMMANDS = ["agent", "status", "check-config", "cleanup", "manifest"]
+COMMANDS = ["agent", "status", "check-config", "cleanup", "manifest", "version"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -34,7 +35,7 @@ def test_each_command_explains_itself(command):
 def test_help_names_all_commands_and_exit_codes():
     r = run("--help")
     assert r.returncode == 0
-    for word in [*COMMANDS, "version", "Exit codes"]:
+    for word in [*COMMANDS, "Exit codes"]:
         assert word in r.stdout
 
 
@@ -149,6 +150,29 @@ def test_manifests_are_yaml_and_filled():
         assert kind in kinds
     pod = yaml.safe_load(run("manifest", "--static-pod", "--pool", "192.0.2.200").stdout)
     assert pod["kind"] == "Pod" and pod["spec"]["hostNetwork"]
+
+
+NAMED = "import os, socket, sys; socket.sethostname(sys.argv[1]); os.execv(sys.argv[2], sys.argv[2:])"
+
+
+def run_named(host, *arguments):
+    """Run where the host has that name."""
+    return subprocess.run(["unshare", "--uts", sys.executable, "-c", NAMED, host, PROGRAM, *arguments],
+                          capture_output=True, text=True, timeout=30)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another host name needs root")
+@pytest.mark.parametrize("host", ["Node-1", "my_laptop"])
+def test_manifest_does_not_mind_the_name_of_the_host(host):
+    r = run_named(host, "manifest", "--pool", "192.0.2.200")
+    assert r.returncode == 0 and r.stderr == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another host name needs root")
+def test_the_node_name_is_the_host_name_in_small_letters():
+    assert run_named("Node-1", "check-config").stdout == "ok\n"
+    r = run_named("my_laptop", "check-config")
+    assert r.returncode == 2 and "my_laptop" in r.stderr
 
 
 def test_manifest_configuration_is_one_the_agent_takes(tmp_path):

@@ -3,6 +3,8 @@ behind when an agent was killed."""
 
 import pytest
 
+from netns.lab import wait_for
+
 from e2e.agents import SERVICES, service_body
 
 FOREIGN_TABLES = """
@@ -150,3 +152,40 @@ def test_cleanup_removes_what_is_ours(cluster):
     for vip in vips:
         assert vip not in holder.addresses()
     assert [cluster.table(node) for node in cluster.lab.nodes] == ["", "", ""]
+
+
+def test_an_address_that_is_somebody_elses_is_told_and_holds_nothing_up(cluster):
+    """The Service's address is on the holder's interface already: an Event says so, others are served meanwhile, and once
+    the address is free the Service is."""
+    node = cluster.lab.nodes[0]
+    node.ip("addr", "add", "192.0.2.205/32", "dev", "eth0")
+    agent, = cluster.start_agents([node])
+    taken = cluster.service("taken", annotations={"leasehold.io/addresses": "192.0.2.205"})
+    wait_for(lambda: taken.events("AddressRefused"), what="an Event about it")
+    assert "not from Leasehold" in taken.events("AddressRefused")[0][2]
+    other = cluster.service("other")
+    vip, = other.wait_vips()
+    cluster.reach_all(cluster.lab.client, vip, cluster.lab.pods)
+    assert taken.vips() == [] and node.addresses()["192.0.2.205"]["valid_life_time"] == 2**32 - 1
+    told = next(s for s in agent.status()["services"] if s["name"] == "taken")
+    assert told["reason"] == "AddressRefused"
+    node.ip("addr", "del", "192.0.2.205/32", "dev", "eth0")
+    assert taken.wait_vips() == ["192.0.2.205"]
+    assert len(taken.events("AddressRefused")) == 1, "told once, however often it was tried"
+
+
+def test_an_element_that_the_kernel_refuses_does_not_make_the_vips_wander(cluster):
+    """Somebody's element stands where one of ours belongs: the holder stays, and puts it right."""
+    cluster.start_agents()
+    first = cluster.service("first")
+    vip, = first.wait_vips()
+    holder, transitions = cluster.wait_holder(), cluster.lease()["spec"]["leaseTransitions"]
+    for node in cluster.lab.nodes:
+        node.nft("add", "element", "inet", "leasehold", "slots4", "{ 192.0.2.206 . tcp . 80 . 7 : 192.0.2.77 . 99 }")
+    second = cluster.service("second", annotations={"leasehold.io/addresses": "192.0.2.206"})
+    assert second.wait_vips() == ["192.0.2.206"]
+    cluster.reach_all(cluster.lab.client, "192.0.2.206", cluster.lab.pods, "TCP")
+    assert "kernel_refused" in holder.log(), "nothing was refused: the case shows nothing"
+    assert cluster.lease_holder() == holder.name
+    assert cluster.lease()["spec"]["leaseTransitions"] == transitions
+    cluster.reach_all(cluster.lab.client, vip, cluster.lab.pods)

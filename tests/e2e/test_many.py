@@ -1,10 +1,12 @@
 """500 Services created at once: each gets an address of its own and answers; then all are gone."""
 
+import re
+
 import pytest
 
 from netns.lab import POOL4_BIG, wait_for
 
-from e2e.agents import SERVICES, bulk
+from e2e.agents import BINARY, SERVICES, bulk
 
 MANY = 500
 
@@ -17,6 +19,11 @@ def statuses(cluster):
         shown[service["metadata"]["name"]] = ingress[0].get("ip")
     shown.pop("kubernetes", None)
     return shown
+
+
+def private_kb(agent):
+    with open(f"/proc/{agent.process.pid}/status", encoding="ascii") as f:
+        return int(re.search(r"RssAnon:\s+(\d+) kB", f.read())[1])
 
 
 @pytest.mark.slow
@@ -38,6 +45,10 @@ def test_500_services_at_once(cluster):
             assert not set(vips.values()) & set(other.addresses())
     for service in services[::50]:
         cluster.reach_all(cluster.lab.client, vips[service.name], cluster.lab.pods)
+    assert holder.log().count(" allocated: ") == MANY, "an address was given to two, and one of them moved"
+    if "asan" not in BINARY:
+        for agent in cluster.agents.values():
+            assert private_kb(agent) < 10 * 1024
 
     # One more Service, one more backend: quick, in spite of the others.
     one = cluster.service("one-more")
