@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* addr_if.h: VIPs as addresses of an interface (rtnetlink).  Called on the worker thread; may wait for RTNL.
+/* addr_if.h: VIPs as addresses of an interface (rtnetlink).  Called on a worker thread; may wait for RTNL.
  *
  * A VIP is /32 or /128, IFA_F_NOPREFIXROUTE (and IFA_F_NODAD for v6), preferred_lft 0 for v6 so that it is never
  * chosen as a source, with finite lifetimes: should the agent die, the kernel removes it.  Lifetimes are always

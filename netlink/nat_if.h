@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nat_if.h: the table "inet leasehold" in the kernel: its frame, its elements, its removal (libnftnl).
- * Called on the worker thread; may wait for the namespace's nft commit mutex. */
+ * Called on a worker thread; may wait for the namespace's nft commit mutex. */
 #pragma once
 
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nlsock.h: a netlink socket for requests of ours (libmnl), used on the worker thread only.  The kernel works on
+/* nlsock.h: a netlink socket for requests of ours (libmnl), used on worker threads only.  The kernel works on
  * a request inside the sending call, which waits for its locks without bound; answers are awaited for at most
  * NLSOCK_TIMEOUT_MS.
  *
