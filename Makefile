@@ -4,7 +4,8 @@
 #   make            the agent (build/release/leasehold)
 #   make demo       the main job in network namespaces, for real (root)
 #   make test       everything (root); make check: the part that needs no root, under 20 s
-#   make bench      failover times, memory and API load (root)
+#   make bench      failover table, memory and API load (root)
+#   make chaos      random faults, and the proof that one node answers (root): SECONDS=600 SEED=n API=fake POLICY=fence
 #   V=1 shows the commands, FLAVOUR=release|asan|debug picks the build, CC=clang the compiler.
 
 .DEFAULT_GOAL := all
@@ -18,7 +19,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' '$(1)' '$(2)')
 
 # --- flags ------------------------------------------------------------------------------------------
-PKGS := libmnl libnftnl libnl-3.0 libnl-route-3.0 libcurl jansson yaml-0.1 libmicrohttpd
+PKGS := libbpf libmnl libnftnl libnetfilter_conntrack libnl-3.0 libnl-route-3.0 libcurl jansson yaml-0.1 libmicrohttpd
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 WARN := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wswitch-enum -Wstrict-prototypes \
 	-Wmissing-prototypes -Wold-style-definition -Wcast-qual -Wcast-align -Wwrite-strings -Wundef -Wvla \
@@ -50,7 +51,7 @@ LIBS.base := -lyaml
 LIBS.election :=
 LIBS.core :=
 LIBS.kube := -lcurl -ljansson
-LIBS.netlink := -lmnl -lnftnl -lnl-route-3 -lnl-3
+LIBS.netlink := -lmnl -lnftnl -lnetfilter_conntrack -lnl-route-3 -lnl-3 -lbpf
 NEEDS.core := election
 
 srcs = $(wildcard $(DIR.$(1))/*.c)
@@ -79,6 +80,17 @@ $(O)/%.o: %.c Makefile
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# The gate's program: clang alone compiles for BPF, whatever CC is.  Kernel headers that include <asm/...> need the folder of
+# an architecture, which clang names for its own target only.
+BPF_FLAGS := -target bpf -O2 -g -Wall -Wextra $(WERROR_FLAG) -I. -idirafter /usr/include/$(shell uname -m)-linux-gnu
+$(O)/netlink/bpf/%.bpf.o: netlink/bpf/%.bpf.c Makefile
+	$(call say,BPF,$<)
+	$(Q)mkdir -p $(@D) && clang $(BPF_FLAGS) -MMD -MP -c -o $@ $<
+
+GATE_OBJECT := $(O)/netlink/bpf/gate.bpf.o
+$(O)/netlink/gate_if.o: $(GATE_OBJECT)
+$(O)/netlink/gate_if.o: CPPFLAGS += -DGATE_OBJECT='"$(GATE_OBJECT)"'
+
 # tests/unit/<module>/test_x.c -> build/<flavour>/unit/<module>/test_x
 module_of = $(word 1,$(subst /, ,$(patsubst $(O)/unit/%,%,$(1))))
 test_archives = $(foreach m,$(call module_of,$(1)) $(NEEDS.$(call module_of,$(1))) base,$(O)/lib$(m).a)
@@ -91,10 +103,22 @@ endef
 LIVE_BINS := $(patsubst tests/unit/%.c,$(O)/unit/%,$(wildcard tests/unit/*/live_*.c))
 $(foreach t,$(TEST_BINS) $(LIVE_BINS),$(eval $(call unit_rule,$(t))))
 
-# Drives netlink/ in namespaces for tests/netns/test_kernel.py.
-$(O)/netns/kernel_driver: $(O)/tests/netns/kernel_driver.o $(O)/libnetlink.a $(O)/libbase.a
+# Drive netlink/ in namespaces for tests/netns: kernel_driver for test_kernel.py and so on.
+NETNS_DRIVERS := $(patsubst tests/netns/%.c,$(O)/netns/%,$(wildcard tests/netns/*_driver.c))
+$(NETNS_DRIVERS): $(O)/netns/%: $(O)/tests/netns/%.o $(O)/libnetlink.a $(O)/libbase.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS.netlink) $(LIBS.base)
+
+# Runs frames through the gate's program in the kernel (root).
+$(O)/tests/netns/gate_frames.o: CPPFLAGS += -DGATE_OBJECT='"$(GATE_OBJECT)"'
+$(O)/netns/gate_frames: $(O)/tests/netns/gate_frames.o $(O)/libbase.a | $(GATE_OBJECT)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -o $@ $^ -lbpf -lcmocka
+
+# Preloaded by tests that let allocations fail; without sanitizers, whose allocator it would stand before.
+$(O)/e2e/starve.so: tests/e2e/starve.c Makefile
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(BASE_CFLAGS) -D_GNU_SOURCE -O2 -fPIC -shared -o $@ $<
 
 $(O)/sim: $(SIM_OBJS) $(O)/libelection.a $(O)/libbase.a
 	$(call say,LD,$@)
@@ -104,7 +128,7 @@ $(O)/agent/manifest.o: agent/manifest/daemonset.yaml agent/manifest/static-pod.y
 
 # --- tests ------------------------------------------------------------------------------------------
 .PHONY: unit-programs unit
-unit-programs: $(TEST_BINS) $(LIVE_BINS) $(O)/netns/kernel_driver
+unit-programs: $(TEST_BINS) $(LIVE_BINS) $(NETNS_DRIVERS) $(O)/netns/gate_frames $(O)/e2e/starve.so
 unit: unit-programs
 	$(Q)set -e; for t in $(TEST_BINS); do echo "== $$t"; $$t; done
 
@@ -132,10 +156,10 @@ FUZZ_BASE := $(addprefix agent/base/,buf.c err.c ip.c iptext.c text.c mono.c)
 fuzz:
 	$(Q)mkdir -p build/fuzz/found-kube build/fuzz/found-netlink
 	$(Q)$(FUZZ) -o build/fuzz/kube tests/fuzz/kube/fuzz_kube.c $(FUZZ_BASE) \
-		$(addprefix agent/kube/,json_walk.c lease_json.c object_json.c span.c splitter.c status_json.c) -ljansson
+		$(addprefix agent/kube/,json_walk.c lease_json.c object_json.c record_json.c span.c splitter.c status_json.c) -ljansson
 	$(Q)$(FUZZ) -o build/fuzz/netlink tests/fuzz/netlink/fuzz_messages.c $(FUZZ_BASE) $(addprefix netlink/,ack_msg.c \
-		addr_msg.c arp_frame.c attr_walk.c batch.c nat_elem.c nat_frame.c nat_layout.c nat_rule.c nat_udata.c \
-		nd_frame.c) -lmnl -lnftnl
+		addr_msg.c arp_frame.c arp_guard_frame.c attr_walk.c batch.c filter_msg.c nat_elem.c nat_frame.c nat_layout.c nat_rule.c \
+		nat_udata.c nd_frame.c) -lmnl -lnftnl
 	$(Q)build/fuzz/kube -max_total_time=$(FUZZ_SECONDS) -verbosity=0 build/fuzz/found-kube tests/fuzz/kube/corpus
 	$(Q)build/fuzz/netlink -max_total_time=$(FUZZ_SECONDS) -verbosity=0 build/fuzz/found-netlink tests/fuzz/netlink/corpus
 
@@ -153,6 +177,13 @@ demo bench:
 	$(Q)$(SETUP) $(LAB) $(if $(filter real,$(CLUSTER))$(filter bench,$@),tests/kube/packages.txt)
 	$(Q)$(MAKE) --no-print-directory -j2 all
 	$(Q)$(PYTHON) tests/$@/$@.py $(if $(CLUSTER),--cluster $(CLUSTER))
+
+.PHONY: chaos
+chaos:
+	$(Q)$(SETUP) $(LAB) $(if $(filter kube,$(API)),tests/kube/packages.txt)
+	$(Q)$(MAKE) --no-print-directory -j2 all
+	$(Q)$(PYTHON) tests/chaos/chaos.py $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(API),--api $(API)) $(if $(POLICY),--policy $(POLICY)) $(if $(GROUPS),--groups $(GROUPS))
 
 .PHONY: clean
 clean:

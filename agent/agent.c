@@ -4,6 +4,7 @@
  * Each step brings everything closer to what is wanted and is safe to repeat; no part calls another part's callback. */
 #include "agent/agent.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <malloc.h>
 #include <net/if.h>
@@ -16,62 +17,16 @@
 #include "agent/base/file.h"
 #include "agent/base/text.h"
 #include "agent/core/place.h"
+#include "agent/fence.h"
 #include "agent/forwarding.h"
+#include "agent/own_record.h"
+#include "agent/plan.h"
+#include "agent/realtime.h"
+#include "agent/spreading.h"
 #include "agent/stop.h"
 #include "agent/version.h"
 
-#define LEASE_NAME "leasehold-group-0"
 #define ADDR_GRACE_S 2 /* beyond the Lease: a stalled worker must not expire a held VIP */
-
-/* ---- what the Lease says ---- */
-
-static void on_lead(void *ctx, const char *why)
-{
-	struct agent *a = ctx;
-
-	a->metrics.transitions++;
-	a->adopting = false;
-	a->kernel.addr_refresh_at = mono_now(); /* adopted addresses have an old lifetime */
-	if (*a->took_over_from && !lease_same_node(a->took_over_from, a->elect_cfg.identity))
-		for (size_t i = 0; i < a->store.n_services; i++)
-			a->store.services[i]->publish.move_pending = a->store.services[i]->object->n_ingress > 0;
-	log_event(LOG_INFO, "leading", "this node holds the Lease", log_str("lease", a->leader.name), log_str("why", why));
-}
-
-static void on_follow(void *ctx, const char *why)
-{
-	struct agent *a = ctx;
-
-	a->adopting = false;
-	a->took_over_from[0] = '\0';
-	log_event(LOG_INFO, "following", "this node no longer holds the Lease", log_str("lease", a->leader.name),
-		  log_str("why", why));
-}
-
-static void on_holder(void *ctx, const char *from, const char *to)
-{
-	struct agent *a = ctx;
-
-	/* A release goes through "nobody": the last one who was somebody counts. */
-	if (*from && !text_eq(from, a->elect_cfg.identity))
-		IGNORE(text_copy(a->took_over_from, sizeof(a->took_over_from), from)); /* same size */
-	if (text_eq(from, to))
-		return; /* the first view, and nobody holds */
-	log_event(LOG_INFO, "holder_changed", "the Lease has another holder", log_str("lease", a->leader.name),
-		  log_str("from", from), log_str("to", to));
-}
-
-static void on_stopped(void *ctx)
-{
-	stop_released(ctx);
-}
-
-static void on_renewed(void *ctx, int64_t ms)
-{
-	struct agent *a = ctx;
-
-	metrics_renewed(&a->metrics, ms);
-}
 
 /* ---- sources ---- */
 
@@ -116,6 +71,7 @@ static void links_dispatch(struct agent *a)
 		log_event(LOG_WARN, "link_watch_failed", "interfaces could not be read; trying again",
 			  log_str("error", err.text), log_int("left_out", left_out));
 	a->place_again |= changed;
+	a->fence_again |= changed;
 }
 
 static void on_links(void *ctx, uint32_t events)
@@ -138,108 +94,17 @@ static void on_request_done(void *ctx, const char *verb, int code, int64_t ms)
 	metrics_request(&a->metrics, verb, code);
 }
 
-/* ---- planning ---- */
-
-/* One try in the arenas as they are. */
-static int plan_try(struct agent *a)
-{
-	const struct config *c = a->cfg;
-	const struct pool_config pool = { c->ranges, c->pools.n, c->class_name, c->default_class };
-	struct store *s = &a->store;
-	const struct service **services = arena_take_array(&a->plan_arena, s->n_services + 1, sizeof(*services));
-	const struct service **expected = arena_take_array(&a->plan_arena, s->n_services + 1, sizeof(*expected));
-	const struct slice **slices = arena_take_array(&a->plan_arena, s->n_slices + 1, sizeof(*slices));
-	struct pool_decision *decisions, *durable;
-	struct kernel_slot *slot = kernel_next(&a->kernel);
-	struct wanted_input in;
-	int r;
-
-	if (!services || !expected || !slices)
-		return -ENOSPC;
-	for (size_t i = 0; i < s->n_services; i++) {
-		services[i] = s->services[i]->object;
-		expected[i] = publish_expect(s->services[i], &a->plan_arena);
-		if (!expected[i])
-			return -ENOSPC;
-	}
-	for (size_t i = 0; i < s->n_slices; i++)
-		slices[i] = s->slices[i].object;
-	r = pool_plan(&pool, expected, s->n_services, &a->plan_arena, &decisions);
-	if (r < 0)
-		return r;
-	durable = arena_take_array(&a->plan_arena, s->n_services + 1, sizeof(*durable));
-	if (!durable)
-		return -ENOSPC;
-	/* Only what is written down already may go live: a crash must not allocate anew. */
-	for (size_t i = 0; i < s->n_services; i++) {
-		durable[i] = decisions[i];
-		durable[i].n_ips = 0;
-		for (size_t k = 0; k < decisions[i].n_ips; k++)
-			for (size_t m = 0; m < services[i]->n_allocated; m++)
-				if (ip_eq(&decisions[i].ips[k], &services[i]->allocated[m]))
-					durable[i].ips[durable[i].n_ips++] = decisions[i].ips[k];
-	}
-	in = (struct wanted_input){ services, durable, s->n_services, slices, s->n_slices, c->dataplane == DATAPLANE_NFT };
-	for (;;) {
-		arena_reset(&slot->arena);
-		r = slot->arena.size ? wanted_build(&in, &slot->arena, &slot->wanted) : -ENOSPC;
-		/* kernel_sync_nat() adds a list of the VIPs to the same arena */
-		if (r == 0 && slot->arena.size - slot->arena.used < (slot->wanted.n_vips + 2) * sizeof(struct ip))
-			r = -ENOSPC;
-		if (r != -ENOSPC)
-			break;
-		r = arena_grow(&slot->arena);
-		if (r < 0)
-			return r;
-	}
-	if (r == 0) {
-		a->decisions = decisions;
-		a->n_decisions = s->n_services;
-	}
-	return r;
-}
-
-static mono_t plan(struct agent *a, mono_t now)
-{
-	int64_t cost_ns;
-	int r;
-
-	if (!store_synced(&a->store) || (!a->store.dirty && !a->kernel.need_build))
-		return MONO_NEVER;
-	if (mono_before(now, a->plan_at))
-		return a->plan_at;
-	do {
-		arena_reset(&a->plan_arena);
-		r = a->plan_arena.size ? plan_try(a) : -ENOSPC;
-	} while (r == -ENOSPC && (r = arena_grow(&a->plan_arena)) == 0);
-	cost_ns = mono_now().ns - now.ns;
-	a->plan_at = (mono_t){ now.ns + 5 * cost_ns };
-	if (r == 0)
-		r = vips_update(&a->vips, &kernel_next(&a->kernel)->wanted);
-	if (r < 0) {
-		a->decisions = NULL;
-		a->plan_at = mono_add_ms(now, MS_PER_S);
-		log_event(LOG_ERROR, "out_of_memory", "planning failed; what is up stays up", log_str("error", strerror(-r)));
-		return a->plan_at;
-	}
-	a->kernel.next_built = a->kernel.use_nat;
-	a->kernel.need_build = false;
-	a->store.dirty = false;
-	a->planned = true;
-	a->planned_at = now;
-	a->place_again = true;
-	return MONO_NEVER;
-}
-
 /* ---- steps ---- */
 
-static bool holds(const struct agent *a, mono_t now)
+bool agent_holds(const struct agent *a, mono_t now)
 {
-	return a->stop == STOP_NO && leader_holds(&a->leader, now);
+	for (size_t i = 0; i < a->n_groups; i++)
+		if (group_holds(a->groups[i], now))
+			return true;
+	return false;
 }
 
-/* Whether VIPs may go to this interface. */
-static bool carries_vips(const struct agent *a, const struct link_state *s, const struct link *l)
+bool agent_carries_vips(const struct agent *a, const struct link_state *s, const struct link *l)
 {
 	const struct config *c = a->cfg;
 
@@ -262,37 +127,88 @@ static bool fit(const struct agent *a)
 {
 	const struct link_state *s = link_watch_state(a->kernel.links);
 
-	if ((a->kernel.use_nat && !a->kernel.nat_up) || !store_synced(&a->store))
+	if ((a->kernel.use_nat && !a->kernel.nat_up) || !store_synced(&a->store) || *gates_problem(&a->gates))
 		return false;
 	for (size_t i = 0; i < s->n_links; i++)
-		if (place_usable(&s->links[i]) && carries_vips(a, s, &s->links[i]))
+		if (place_usable(&s->links[i]) && agent_carries_vips(a, s, &s->links[i]))
 			return true;
 	return false;
 }
 
-static void step_adoption(struct agent *a, mono_t now)
+/* Elections whose time has come, and whether this node may hold.  True while some group's leftovers are left alone. */
+static bool step_groups(struct agent *a, mono_t now)
 {
-	bool other = leader_knows(&a->leader) && !lease_same_node(a->leader.seen.holder, a->elect_cfg.identity);
+	bool adopting = false, able = fit(a);
 
-	if (a->adopting && (other || mono_reached(now, a->adopt_until)))
-		a->adopting = false;
+	a->store.dirty |= agent_drop_groups(a);
+	for (size_t i = 0; i < a->n_groups; i++) {
+		struct group *g = a->groups[i];
+
+		if (mono_reached(now, g->leader.wake_at))
+			leader_tick(&g->leader, now);
+		leader_fit(&g->leader, now, able && g->able);
+		if (g->adopting)
+			group_adopt(g, now);
+		adopting |= g->adopting;
+	}
+	return adopting;
 }
 
-static mono_t step_addrs(struct agent *a, mono_t now)
+static bool holds_group(void *ctx, unsigned int number, const struct ip *ip)
 {
-	bool hold = holds(a, now);
-	size_t n = hold ? a->vips.n_addrs : 0;
+	const struct group *g = agent_group(ctx, number, ip);
 
-	if (a->place_again && a->planned) {
-		if (vips_place(&a->vips, link_watch_state(a->kernel.links), (const char *const *)a->cfg->interfaces.v,
-			       a->cfg->interfaces.n, now))
-			forwarding_check(a);
-		n = hold ? a->vips.n_addrs : 0;
+	return g && group_holds(g, mono_now());
+}
+
+/* Nothing of this node answers for the VIP any more. */
+static bool is_shut(void *ctx, const struct ip *ip)
+{
+	const struct agent *a = ctx;
+	const struct vip *vip = vips_find(&a->vips, ip);
+	const struct kernel_addr at = { *ip, vip ? vip->ifindex : 0 };
+
+	if (!vip || !vip->moving || vip->live)
+		return false;
+	return a->gates.gate ? !gates_open(&a->gates, ip, mono_now()) : !kernel_has_addr(&a->kernel, &at);
+}
+
+/* The addresses of what this node answers for, or is about to, into a->addrs. */
+static size_t wanted_addrs(struct agent *a, mono_t now)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < a->vips.n; i++) {
+		const struct vip *vip = &a->vips.v[i];
+
+		if (vip->ifindex && fence_wants_addr(a, vip, now))
+			a->addrs[n++] = (struct kernel_addr){ vip->ip, vip->ifindex };
 	}
+	return n;
+}
+
+/* Links, addresses or VIPs have changed: which interface carries which VIP. */
+static void place(struct agent *a, mono_t now)
+{
+	const struct config *c = a->cfg;
+
+	bool moved;
+
 	a->place_again = false;
-	if (a->adopting || (hold && !a->planned))
+	a->fence_again = true;
+	moved = vips_place(&a->vips, link_watch_state(a->kernel.links), (const char *const *)c->interfaces.v, c->interfaces.n, now);
+	own_record_links(a);
+	if (!moved)
+		return;
+	forwarding_check(a);
+	a->kernel.need_build = true; /* source NAT depends on the interfaces */
+}
+
+static mono_t step_addrs(struct agent *a, mono_t now, bool adopting)
+{
+	if (adopting || (agent_holds(a, now) && !a->planned))
 		return MONO_NEVER;
-	return kernel_sync_addrs(&a->kernel, now, a->vips.addrs, n);
+	return kernel_sync_addrs(&a->kernel, now, a->addrs, wanted_addrs(a, now));
 }
 
 static bool is_live(void *ctx, const struct ip *ip)
@@ -312,30 +228,51 @@ static const char *refused(void *ctx, const struct ip *ip)
 
 static mono_t step(struct agent *a, mono_t now)
 {
-	mono_t wake;
+	bool adopting = step_groups(a, now);
+	mono_t wake = adopting ? a->adopt_until : MONO_NEVER;
 
-	if (mono_reached(now, a->leader.wake_at))
-		leader_tick(&a->leader, now);
-	leader_fit(&a->leader, now, fit(a));
-	step_adoption(a, now);
-	wake = a->adopting ? a->adopt_until : MONO_NEVER;
-	wake = mono_min(wake, plan(a, now));
+	wake = mono_min(wake, plan_step(a, now));
 	now = mono_now(); /* planning takes a while, and the deadline may be over */
 	if (a->kernel.use_nat)
 		wake = mono_min(wake, kernel_sync_nat(&a->kernel, now));
-	wake = mono_min(wake, step_addrs(a, now));
-	a->n_live = vips_refresh_live(&a->vips, &a->kernel, leader_holds(&a->leader, now), now);
-	if (holds(a, now)) {
+	if (a->place_again && a->planned)
+		place(a, now);
+	wake = mono_min(wake, fence_step(a, now, adopting));
+	wake = mono_min(wake, step_addrs(a, now, adopting));
+	a->n_live = vips_refresh_live(&a->vips, &a->kernel, fence_answers, a, now);
+	for (size_t i = 0; i < a->n_groups; i++)
+		handover_step(a->groups[i], now);
+	if (agent_holds(a, now)) {
 		wake = mono_min(wake, vips_announce(&a->vips, link_watch_state(a->kernel.links), now));
 		if (a->planned && a->decisions && !a->store.dirty) {
-			const struct publish_view view = { a->decisions, is_live, refused, a };
+			const struct publish_view view = { a->decisions, a->choices, holds_group(a, 0, NULL), holds_group,
+							   is_live, is_shut, refused, a };
 
 			wake = mono_min(wake, publish_run(&a->publish, now, &view));
 		}
 	}
+	wake = mono_min(wake, own_record_step(a, now));
+	wake = mono_min(wake, spreading_step(a, now));
 	wake = mono_min(wake, stop_step(a, now));
 	wake = mono_min(wake, http_tick(a->http, now));
-	return mono_min(wake, a->leader.wake_at);
+	for (size_t i = 0; i < a->n_groups; i++)
+		wake = mono_min(wake, a->groups[i]->leader.wake_at);
+	return wake;
+}
+
+/* After a suspend, or when this process stood still, what it believes of the Lease is old: withdraw first, ask later. */
+static void look_at_clocks(struct agent *a)
+{
+	struct mono_clocks clocks = mono_clocks_now();
+	enum pause_kind kind = pause_check(&a->pause, &clocks, a->next_wake);
+
+	if (kind == PAUSE_NONE)
+		return;
+	a->metrics.pauses++;
+	log_event(LOG_WARN, "pause", "this node or process stood still: its Leases are asked for anew",
+		  log_str("what", pause_name(kind)));
+	for (size_t i = 0; i < a->n_groups; i++)
+		leader_doubt(&a->groups[i]->leader, clocks.boot);
 }
 
 static int turn(struct agent *a)
@@ -349,7 +286,8 @@ static int turn(struct agent *a)
 		late = mono_is_never(a->next_wake) ? 0 : mono_diff_ms(now, a->next_wake);
 		if (late > a->metrics.loop_late_max_ms)
 			a->metrics.loop_late_max_ms = late;
-		a->next_wake = step(a, now);
+		look_at_clocks(a);
+		a->next_wake = step(a, mono_now());
 		if (a->stop == STOP_DONE)
 			break;
 		if (loop_wait(&a->loop, a->next_wake, &err) < 0) {
@@ -363,19 +301,33 @@ static int turn(struct agent *a)
 
 /* ---- start ---- */
 
+/* Leases held past their deadline. */
+static unsigned int overtimes(const struct agent *a)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < a->n_groups; i++)
+		n += a->groups[i]->leader.elect.over.on;
+	return n;
+}
+
 static void metrics_page(void *ctx, struct buf *out)
 {
 	struct agent *a = ctx;
+	const struct leader *first = &a->groups[0]->leader;
 	mono_t now = mono_now();
 	const struct metrics_now m = {
 		.node = a->cfg->node_name,
 		.vips_held = (unsigned int)a->n_live,
 		.vips_wanted = (unsigned int)a->vips.n,
 		.services = agent_services(a),
-		.leading = leader_holds(&a->leader, now),
-		.lease_age_s = a->leader.renewed_at.ns ? (double)mono_diff_ms(now, a->leader.renewed_at) / 1000 : -1,
+		.leading = agent_holds(a, now),
+		.lease_age_s = first->renewed_at.ns ? (double)mono_diff_ms(now, first->renewed_at) / 1000 : -1,
 		.synced = store_synced(&a->store),
 		.as_wanted = a->kernel.nat_as_wanted,
+		.gate = a->gates.gate != NULL,
+		.gate_put_back = a->gates.put_back,
+		.overtime = overtimes(a),
 		.netlink_errors = a->kernel.netlink_errors,
 		.nat_ops = a->kernel.nat_ops_applied,
 		.addr_ops = a->kernel.addr_ops_applied,
@@ -396,7 +348,7 @@ static void status_page(void *ctx, bool json, struct buf *out)
 	mono_t now = mono_now();
 
 	a->plan_at = mono_min(a->plan_at, now); /* decisions belong to the store as it was when they were made */
-	IGNORE(plan(a, now));			/* the next step asks again */
+	IGNORE(plan_step(a, now));		/* the next step asks again */
 	status_render(a, json, out);
 }
 
@@ -415,6 +367,9 @@ static int make_identity(struct agent *a, struct err_info *err)
 	}
 	a->elect_cfg.duration_ms = a->cfg->lease_ms;
 	a->elect_cfg.renew_ms = a->cfg->renew_ms;
+	a->elect_cfg.delay_ms = a->cfg->rank * a->cfg->renew_ms;
+	a->elect_cfg.policy = a->cfg->on_api_loss == API_LOSS_HOLD ? LEASE_HOLD : LEASE_FENCE;
+	a->prng.state = dice[1] + 1;
 	buf_fini(&boot);
 	return r;
 }
@@ -477,6 +432,7 @@ static int open_kernel(struct agent *a, struct err_info *err)
 		.use_nat = a->cfg->dataplane == DATAPLANE_NFT,
 		.valid_s = (uint32_t)lease_seconds(a->cfg->lease_ms) + ADDR_GRACE_S,
 		.changed = on_kernel_changed,
+		.may_add = fence_may_add,
 		.ctx = a,
 	};
 	int r = open_worker(a, &a->nat_worker, &a->nat_source, err);
@@ -497,6 +453,22 @@ static int open_kernel(struct agent *a, struct err_info *err)
 	return vips_init(&a->vips, &a->metrics, a->elect_cfg.seed, err);
 }
 
+static int open_groups(struct agent *a, struct err_info *err)
+{
+	struct lease_view_config cfg = { .ns = a->cfg->ns, .duration_ms = a->cfg->lease_ms, .seed = a->elect_cfg.seed,
+					 .ops = &candidates_view_ops };
+	int r = own_record_open(a, err);
+
+	cfg.ctx = a->candidates;
+	if (r == 0)
+		r = own_node_init(&a->own_node, a->client, a->cfg->node_name, a->elect_cfg.seed + GROUPS_MAX, err);
+	if (r == 0)
+		r = lease_view_init(&a->lease_view, a->client, &cfg, err);
+	for (unsigned int i = 0; r == 0 && i < (unsigned int)a->cfg->groups; i++)
+		r = agent_need_group(a, i, NULL) ? 0 : err_errno(err, -ENOMEM, "group %u", i);
+	return r;
+}
+
 static int open_http(struct agent *a, struct err_info *err)
 {
 	static const struct http_ops ops = { ready_page, metrics_page };
@@ -511,9 +483,11 @@ static int open_http(struct agent *a, struct err_info *err)
 
 static int agent_open(struct agent *a, int lock_fd, struct err_info *err)
 {
-	static const struct leader_ops leader_ops = { on_lead, on_follow, on_holder, on_stopped, on_renewed };
 	int r;
 
+	a->started = mono_now();
+	pause_init(&a->pause, elect_margin_ms(a->cfg->lease_ms), a->cfg->renew_ms);
+	a->adopt_until = mono_add_ms(a->started, 2 * a->cfg->lease_ms);
 	r = make_identity(a, err);
 	if (r == 0)
 		r = loop_init(&a->loop, err);
@@ -524,19 +498,18 @@ static int agent_open(struct agent *a, int lock_fd, struct err_info *err)
 	if (r == 0)
 		r = open_kernel(a, err);
 	if (r == 0)
+		r = fence_open(a, err);
+	if (r == 0)
 		r = open_client(a, err);
 	if (r == 0)
 		r = store_init(&a->store, a->client, a->elect_cfg.seed, err);
 	if (r == 0)
-		r = leader_init(&a->leader, a->client, &a->elect_cfg, a->cfg->ns, LEASE_NAME, &leader_ops, a, err);
+		r = open_groups(a, err);
 	if (r == 0)
 		r = open_http(a, err);
 	if (r < 0)
 		return r;
 	publish_init(&a->publish, a->client, &a->store, &a->metrics, a->cfg->node_name, a->elect_cfg.identity);
-	a->started = mono_now();
-	a->adopting = true;
-	a->adopt_until = mono_add_ms(a->started, 2 * a->cfg->lease_ms);
 	return 0;
 }
 
@@ -545,14 +518,20 @@ static void agent_close(struct agent *a)
 	http_free(a->http);
 	worker_free(a->nat_worker); /* first: their jobs use the kernel's sockets */
 	worker_free(a->addr_worker);
-	leader_fini(&a->leader);
+	for (size_t i = 0; i < a->n_groups; i++)
+		group_free(a->groups[i]);
+	lease_view_fini(&a->lease_view);
+	candidates_free(a->candidates);
+	own_node_fini(&a->own_node);
 	publish_fini(&a->publish);
 	store_fini(&a->store);
 	kube_client_free(a->client);
+	fence_close(a);
 	vips_fini(&a->vips);
 	kernel_fini(&a->kernel);
 	control_fini(&a->control);
 	free(a->plan_arena.base);
+	free(a->addrs);
 	close_fdp(&a->signals.fd);
 	loop_fini(&a->loop);
 }
@@ -590,6 +569,8 @@ int agent_run(const struct config *cfg)
 			  log_str("node", cfg->node_name), log_str("identity", a->elect_cfg.identity),
 			  log_int("lease_ms", cfg->lease_ms), log_int("renew_ms", cfg->renew_ms),
 			  log_int("pools", (int64_t)cfg->pools.n));
+		if (cfg->realtime)
+			realtime_enter();
 		code = turn(a);
 	}
 	agent_close(a);

@@ -5,17 +5,26 @@
 #include <stdbool.h>
 
 #include "agent/base/arena.h"
+#include "agent/candidates.h"
 #include "agent/config.h"
 #include "agent/control.h"
+#include "agent/core/pause.h"
 #include "agent/core/pool.h"
+#include "agent/core/spread.h"
+#include "agent/gates.h"
+#include "agent/group.h"
+#include "agent/guard.h"
 #include "agent/http.h"
 #include "agent/kernel.h"
-#include "agent/leader.h"
+#include "agent/lease_view.h"
 #include "agent/loop.h"
 #include "agent/metrics.h"
+#include "agent/own_node.h"
+#include "agent/past.h"
 #include "agent/publish.h"
 #include "agent/store.h"
 #include "agent/vips.h"
+#include "agent/wire.h"
 #include "agent/worker.h"
 
 /* Exit codes of the program; documented in --help. */
@@ -30,6 +39,7 @@ enum exit_code {
 /* How far an orderly stop has come. */
 enum stop_state {
 	STOP_NO,
+	STOP_HANDING_OVER, /* other nodes take over what this one holds */
 	STOP_WITHDRAWING, /* addresses are being removed */
 	STOP_RELEASING,	  /* the Lease is being released */
 	STOP_ASKING,	  /* whether our DaemonSet still exists */
@@ -39,14 +49,29 @@ enum stop_state {
 struct agent {
 	const struct config *cfg;
 	struct elect_config elect_cfg; /* identity and times */
+	struct prng prng;
 	struct loop loop;
 	struct worker *nat_worker, *addr_worker;
 	struct kube_client *client;
 	struct kernel kernel;
 	struct store store;
-	struct leader leader;
+	struct lease_view lease_view;
+	struct group *groups[GROUPS_MAX + GROUPS_OWN_MAX]; /* owned; [0] is group 0, the others in no order */
+	unsigned int n_groups;
+	struct group *numbered[GROUPS_MAX]; /* those with a number, by it; NULL = none */
+	struct candidates *candidates;
+	struct own_node own_node;
+	bool draining;	 /* VIPs are to leave this node */
+	mono_t drain_at; /* next try to move them */
+	struct spread spread;
 	struct publish publish;
 	struct vips vips;
+	struct gates gates;
+	struct guard guard;
+	struct wire wire;
+	bool fence_again; /* VIPs, links or addresses have changed since the fence looked */
+	int *fence_ports; /* malloc; interfaces that need the gate */
+	size_t n_fence_ports;
 	struct control control;
 	struct http *http;
 	struct metrics metrics;
@@ -55,26 +80,43 @@ struct agent {
 	/* the plan made from the store; valid while !store.dirty */
 	struct arena plan_arena;
 	struct pool_decision *decisions;
+	struct groups_choice *choices; /* one a decision */
+	struct past past; /* addresses let go lately */
 	size_t n_decisions;
 	bool planned;	     /* at least once since the store was complete */
 	mono_t plan_at;	     /* not again before this: planning takes a fifth of the time at most */
 	mono_t planned_at;
 
-	bool adopting;	     /* leftovers of an earlier run are left alone until it is known who holds */
-	mono_t adopt_until;
+	mono_t adopt_until;  /* leftovers of an earlier run have expired */
 	mono_t started;
 	bool place_again;    /* links or VIPs have changed */
+	struct kernel_addr *addrs; /* malloc, room for all VIPs: what this node is to have now */
 	size_t n_live;
+	struct pause pause;
 	mono_t next_wake;
 	enum stop_state stop;
 	mono_t stop_by;
 	bool uninstalled; /* our DaemonSet is gone: leave nothing behind */
 	bool forwarding_told_v4, forwarding_told_v6;
-	char took_over_from[LEASE_HOLDER_MAX]; /* the holder before us, "" = none */
 };
 
 /* Runs until a signal ends it.  Returns an exit code; errors have been logged. */
 int agent_run(const struct config *cfg);
+
+/* The group of that number, or (GROUPS_OWN) with the own Lease of 'ip'; NULL = this node takes no part in it. */
+struct group *agent_group(const struct agent *a, unsigned int number, const struct ip *ip);
+
+/* Likewise, and joins its election if need be.  NULL: there is no memory or room; it may be tried again. */
+struct group *agent_need_group(struct agent *a, unsigned int number, const struct ip *ip);
+
+/* Frees groups that have ended.  True when there were any: their VIPs may need a new one. */
+bool agent_drop_groups(struct agent *a);
+
+/* This node holds at least one group, and is not stopping. */
+bool agent_holds(const struct agent *a, mono_t now);
+
+/* Whether VIPs may go to this interface. */
+bool agent_carries_vips(const struct agent *a, const struct link_state *s, const struct link *l);
 
 /* The state as JSON or as a table for people; see docs/configuration.md. */
 void status_render(struct agent *a, bool json, struct buf *out);

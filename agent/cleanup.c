@@ -4,8 +4,11 @@
 
 #include <errno.h>
 #include <linux/netlink.h>
+#include <net/if.h>
 
 #include "netlink/addr_if.h"
+#include "netlink/arp_guard_if.h"
+#include "netlink/gate_if.h"
 #include "netlink/nat_if.h"
 
 #define CLEANUP_ADDRS_MAX 65536
@@ -71,19 +74,47 @@ static int remove_addrs(unsigned int *ret_addrs, struct err_info *err)
 	return r < 0 ? r : first;
 }
 
-int cleanup_kernel(unsigned int *ret_addrs, struct err_info *err)
+/* After the addresses: nothing is left to fence. */
+static int remove_gates(struct err_info *err)
 {
 	AUTO(nlsock_freep) struct nlsock *s = NULL;
-	struct err_info second = ERR_INFO_INIT;
-	int r = remove_addrs(ret_addrs, err), k;
+	struct if_nameindex *links = if_nameindex();
+	int r = links ? nlsock_new(NETLINK_ROUTE, &s, err) : err_errno(err, -errno, "interfaces");
 
-	k = nlsock_new(NETLINK_NETFILTER, &s, &second);
-	if (k == 0)
-		k = nat_if_remove(s, &second);
-	if (k < 0 && r == 0) {
-		r = k;
-		if (err)
-			*err = second;
+	for (struct if_nameindex *l = links; r == 0 && l->if_index != 0; l++)
+		r = gate_if_detach(s, (int)l->if_index, err);
+	if (links)
+		if_freenameindex(links);
+	return r;
+}
+
+static int remove_tables(struct err_info *err)
+{
+	AUTO(nlsock_freep) struct nlsock *s = NULL;
+	int r = nlsock_new(NETLINK_NETFILTER, &s, err);
+
+	if (r == 0)
+		r = nat_if_remove(s, err);
+	if (r == 0)
+		r = arp_guard_if_remove(s, err);
+	return r;
+}
+
+int cleanup_kernel(unsigned int *ret_addrs, struct err_info *err)
+{
+	static int (*const steps[])(struct err_info *err) = { remove_gates, remove_tables };
+	int r = remove_addrs(ret_addrs, err);
+
+	/* One that fails keeps none of the others from being done; the first error is told. */
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+		struct err_info second = ERR_INFO_INIT;
+		int k = steps[i](&second);
+
+		if (k < 0 && r == 0) {
+			r = k;
+			if (err)
+				*err = second;
+		}
 	}
 	return r;
 }

@@ -114,9 +114,16 @@ static const struct option options[] = {
 	  24 * 60 * 60 * 1000, NULL },
 	{ "renew-interval", OPTION_MS, AT(renew_ms), "TIME", "750ms", "how often the holder renews it", 100,
 	  12 * 60 * 60 * 1000, NULL },
-	{ "groups", OPTION_INT, AT(groups), "N", "1", "groups of VIPs, one Lease each (this version: 1)", 1, 1, NULL },
-	{ "on-api-loss", OPTION_CHOICE, AT(on_api_loss), "hold|fence", "fence",
-	  "no API: stop at the deadline; hold needs the kernel gate (later)", 0, 0, NULL },
+	{ "groups", OPTION_INT, AT(groups), "N", "1", "new VIPs go to so many groups, one Lease each", 1, 64, NULL },
+	{ "rank", OPTION_INT, AT(rank), "N", "0", "0 to 9: nodes of a lower rank hold first", 0, 9, NULL },
+	{ "on-api-loss", OPTION_CHOICE, AT(on_api_loss), "hold|fence", "hold",
+	  "no API: go on while nobody else answers, or stop at the deadline", 0, 0, NULL },
+	{ "gate", OPTION_CHOICE, AT(gate), "on|off", "on",
+	  "the kernel stops answering at the deadline; off: only the agent does", 0, 0, NULL },
+	{ "source-nat", OPTION_CHOICE, AT(source_nat), "auto|masquerade", "auto",
+	  "source of balanced packets: the VIP where safe, or always the node", 0, 0, NULL },
+	{ "realtime", OPTION_BOOL, AT(realtime), NULL, "false",
+	  "run before ordinary programs, memory locked", 0, 0, NULL },
 	{ "dataplane", OPTION_CHOICE, AT(dataplane), "nft|announce", "nft",
 	  "balance by nftables, or only own the address and announce it", 0, 0, NULL },
 	{ "sysctl", OPTION_CHOICE, AT(sysctl), "report|manage", "report",
@@ -403,8 +410,6 @@ static void check_relations(struct parse *p)
 	if (c->lease_ms && c->renew_ms * 2 >= c->lease_ms)
 		buf_printf(p->errors, "renew-interval: %s is not less than half of lease-duration %s\n",
 			   text_of_ms(c->renew_ms, renew, sizeof(renew)), text_of_ms(c->lease_ms, lease, sizeof(lease)));
-	if (c->on_api_loss == API_LOSS_HOLD)
-		buf_puts(p->errors, "on-api-loss: hold needs the kernel gate, which this version lacks; use fence\n");
 }
 
 int config_parse_listen(const char *text, struct ip_port *ret)

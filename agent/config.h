@@ -21,6 +21,16 @@ enum api_loss {
 	API_LOSS_FENCE,
 };
 
+enum gate_mode {
+	GATE_ON,
+	GATE_OFF,
+};
+
+enum source_nat {
+	SOURCE_NAT_AUTO,
+	SOURCE_NAT_MASQUERADE,
+};
+
 enum dataplane {
 	DATAPLANE_NFT,
 	DATAPLANE_ANNOUNCE,
@@ -47,7 +57,11 @@ struct config {
 	struct ip_range ranges[CONFIG_LIST_MAX]; /* of pools */
 	int64_t lease_ms, renew_ms;
 	int64_t groups;
+	int64_t rank;
 	int64_t on_api_loss; /* enum api_loss */
+	int64_t gate;	     /* enum gate_mode */
+	int64_t source_nat;  /* enum source_nat */
+	bool realtime;
 	char *class_name;
 	bool default_class;
 	int64_t dataplane; /* enum dataplane */

@@ -9,6 +9,7 @@
 #include "agent/base/log.h"
 #include "agent/base/text.h"
 #include "netlink/addr_if.h"
+#include "netlink/ct_if.h"
 
 #define RETRY_MS 1000	  /* after a failure; doubles */
 #define RETRY_MAX_MS 8000
@@ -110,7 +111,9 @@ static void nat_done(struct worker_job *job)
 		nat_dump_free(&k->dump);
 		k->dump = j->dump;
 		j->dump = (struct nat_dump){ 0 };
-		k->observed = (struct nat_state){ k->dump.vips, k->dump.n_vips, k->dump.frontends, k->dump.n_frontends };
+		k->observed = (struct nat_state){ k->dump.vips, k->dump.n_vips, k->dump.frontends, k->dump.n_frontends,
+						  k->dump.guards, k->dump.n_guards, k->dump.locals, k->dump.n_locals,
+						  k->dump.homes, k->dump.n_homes };
 		k->nat_ready = k->nat_up = true;
 		k->nat_lost = 0;
 		k->need_build = true;
@@ -135,7 +138,9 @@ static int nat_state_of(struct kernel_slot *s, struct nat_state *ret)
 		return -ENOSPC;
 	for (size_t i = 0; i < s->wanted.n_vips; i++)
 		vips[i] = s->wanted.vips[i].ip;
-	*ret = (struct nat_state){ vips, s->wanted.n_vips, s->wanted.frontends, s->wanted.n_frontends };
+	*ret = (struct nat_state){ vips, s->wanted.n_vips, s->wanted.frontends, s->wanted.n_frontends,
+				   s->wanted.guards, s->wanted.n_guards, s->wanted.locals, s->wanted.n_locals,
+				   s->wanted.homes, s->wanted.n_homes };
 	return 0;
 }
 
@@ -190,12 +195,31 @@ mono_t kernel_sync_nat(struct kernel *k, mono_t now)
 
 /* ---- addresses ---- */
 
+static int ip_order(const void *a, const void *b)
+{
+	return ip_cmp(a, b);
+}
+
+/* Connections of VIPs that have left end here: when a VIP comes back, what conntrack remembers would be wrong. */
+static void addr_flush(struct addr_job *j)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < j->n_ops; i++)
+		if (j->ops[i].kind == ADDR_OP_DEL && j->ops[i].result == 0)
+			j->gone[n++] = j->ops[i].addr.ip;
+	qsort(j->gone, n, sizeof(*j->gone), ip_order);
+	if (n > 0 && j->k->use_nat && ct_if_flush(j->gone, n, &j->flushed, &j->flush_err) < 0)
+		j->flushed = 0;
+}
+
 static void addr_run(struct worker_job *job)
 {
 	struct addr_job *j = (struct addr_job *)job;
 	int r = 0;
 
-	j->err = (struct err_info)ERR_INFO_INIT;
+	j->err = j->flush_err = (struct err_info)ERR_INFO_INIT;
+	j->flushed = 0;
 	if (!j->sock)
 		r = nlsock_new(NETLINK_ROUTE, &j->sock, &j->err);
 	for (size_t i = 0; i < j->n_ops; i++) {
@@ -218,6 +242,7 @@ static void addr_run(struct worker_job *job)
 		if (op->result == -ETIMEDOUT)
 			r = op->result; /* the others would wait as long, each */
 	}
+	addr_flush(j);
 }
 
 static struct addr_refusal *refusal_of(const struct kernel *k, const struct kernel_addr *a, bool del)
@@ -280,6 +305,10 @@ static void addr_done(struct worker_job *job)
 	for (size_t i = k->n_refusals; i-- > 0;)
 		if (mono_before(k->refusals[i].retry_at, long_ago))
 			k->refusals[i] = k->refusals[--k->n_refusals];
+	k->flushed += j->flushed;
+	if (*j->flush_err.text)
+		log_event(LOG_WARN, "conntrack_not_flushed", "connections of VIPs that left are still remembered here",
+			  log_str("error", j->flush_err.text));
 	if (j->failed.family != IP_NONE) {
 		note_problem(k, k->addr_problem, "an address could not be set or removed", &j->err);
 		nlsock_free(j->sock);
@@ -294,12 +323,17 @@ static int addr_plan(struct addr_job *j, const struct kernel_addr *a, enum addr_
 {
 	size_t cap = j->cap_ops ? j->cap_ops * 2 : 16;
 	struct addr_op *ops;
+	struct ip *gone;
 
 	if (j->n_ops == j->cap_ops) {
 		ops = reallocarray(j->ops, cap, sizeof(*ops));
 		if (!ops)
 			return -ENOMEM;
 		j->ops = ops;
+		gone = reallocarray(j->gone, cap, sizeof(*gone));
+		if (!gone)
+			return -ENOMEM;
+		j->gone = gone;
 		j->cap_ops = cap;
 	}
 	j->ops[j->n_ops++] = (struct addr_op){ .addr = *a, .kind = kind };
@@ -376,6 +410,12 @@ static bool addr_waits(const struct kernel *k, const struct kernel_addr *a, bool
 	return true;
 }
 
+/* An address attracts traffic: what is to receive and to fence it comes first. */
+static bool kernel_may_add(const struct kernel *k, const struct kernel_addr *a)
+{
+	return kernel_nat_holds(k, &a->ip) && (!k->may_add || k->may_add(k->ctx, a));
+}
+
 /* Deletions first: nothing is more urgent than to stop answering. */
 static int addr_plan_all(struct kernel *k, mono_t now, const struct kernel_addr *addrs, size_t n, mono_t *wake)
 {
@@ -393,7 +433,7 @@ static int addr_plan_all(struct kernel *k, mono_t now, const struct kernel_addr 
 	for (size_t i = 0; i < n && r == 0; i++) {
 		bool up = kernel_has_addr(k, &addrs[i]);
 
-		if (up ? refresh : kernel_nat_holds(k, &addrs[i].ip) && !addr_waits(k, &addrs[i], false, now, wake))
+		if (up ? refresh : kernel_may_add(k, &addrs[i]) && !addr_waits(k, &addrs[i], false, now, wake))
 			r = addr_plan(&k->addr, &addrs[i], up ? ADDR_OP_REFRESH : ADDR_OP_ADD);
 	}
 	return r;
@@ -434,6 +474,7 @@ int kernel_init(struct kernel *k, const struct kernel_config *cfg, struct err_in
 	k->use_nat = cfg->use_nat;
 	k->valid_s = cfg->valid_s;
 	k->changed = cfg->changed;
+	k->may_add = cfg->may_add;
 	k->ctx = cfg->ctx;
 	k->next = &k->slots[0];
 	k->flight = &k->slots[1];
@@ -449,6 +490,7 @@ void kernel_fini(struct kernel *k)
 		free(k->slots[i].arena.base);
 	free(k->plan_arena.base);
 	free(k->addr.ops);
+	free(k->addr.gone);
 	free(k->refusals);
 	nat_dump_free(&k->dump);
 	nat_dump_free(&k->nat.dump);

@@ -64,6 +64,9 @@ struct addr_job {
 	uint32_t valid_s;
 	struct err_info err; /* of the first that failed */
 	struct ip failed;
+	struct ip *gone;     /* malloc, cap_ops; VIPs whose address was removed: their connections end here */
+	size_t flushed;	     /* conntrack entries */
+	struct err_info flush_err;
 };
 
 /* An address that the kernel would not add or remove.  It waits alone: others go on meanwhile. */
@@ -80,6 +83,8 @@ struct kernel_config {
 	bool use_nat;	  /* data plane nft */
 	uint32_t valid_s; /* lifetime of a VIP's address, whole seconds */
 	void (*changed)(void *ctx); /* a job has ended */
+	/* Whether the address may be added now (the gate stands on its interface); one that is up stays. */
+	bool (*may_add)(void *ctx, const struct kernel_addr *a);
 	void *ctx;
 };
 
@@ -112,8 +117,9 @@ struct kernel {
 	struct addr_job addr;
 	char nat_problem[ERR_TEXT_MAX], addr_problem[ERR_TEXT_MAX]; /* what fails at present, "" = nothing */
 	uint64_t netlink_errors;
-	uint64_t nat_ops_applied, addr_ops_applied;
+	uint64_t nat_ops_applied, addr_ops_applied, flushed;
 	void (*changed)(void *ctx);
+	bool (*may_add)(void *ctx, const struct kernel_addr *a);
 	void *ctx;
 };
 

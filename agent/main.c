@@ -7,6 +7,7 @@
 #include "agent/agent.h"
 #include "agent/base/text.h"
 #include "agent/cleanup.h"
+#include "agent/handover_cmd.h"
 #include "agent/manifest.h"
 #include "agent/version.h"
 
@@ -18,6 +19,7 @@ static const char usage_text[] =
 	"Commands:\n"
 	"  agent          run the agent of this node, until SIGTERM\n"
 	"  status         what the agent of this node knows and does; --json for programs\n"
+	"  handover       move a group of VIPs to another node without losing a packet\n"
 	"  check-config   read flags and file as the agent would, print all errors\n"
 	"  cleanup        remove what a former agent left in this node's kernel\n"
 	"  manifest       print the objects that run Leasehold, as YAML\n"
@@ -149,8 +151,8 @@ static int command_cleanup(int argc, char **argv)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("Usage: leasehold cleanup [--state-dir DIR]\n\nRemoves the VIPs and the nftables table that a former agent left on "
-		       "this node.  Refuses while an\nagent runs.  Twice is harmless.\n\nFlags:\n"
+		printf("Usage: leasehold cleanup [--state-dir DIR]\n\nRemoves the VIPs, the gate and the nftables tables that a former agent "
+		       "left on this node.  Refuses\nwhile an agent runs.  Twice is harmless.\n\nFlags:\n"
 		       "  --state-dir DIR    the agent's state directory (default /run/leasehold)\n\n"
 		       "Exit codes: 0 clean; 1 something could not be removed; 2 wrong flags; 3 an agent runs.\n");
 		return flushed(EXIT_OK);
@@ -164,7 +166,7 @@ static int command_cleanup(int argc, char **argv)
 		fprintf(stderr, "leasehold cleanup: %s\n", err.text);
 		return r == -EWOULDBLOCK ? EXIT_RUNNING : EXIT_FAILED;
 	}
-	printf("removed %u addresses and the table inet leasehold\n", addrs);
+	printf("removed %u addresses, the gate and the tables inet leasehold and arp leasehold\n", addrs);
 	return flushed(EXIT_OK);
 }
 
@@ -182,6 +184,18 @@ static int command_version(int argc, char **argv)
 	return flushed(EXIT_OK);
 }
 
+static int command_handover(int argc, char **argv)
+{
+	int code;
+
+	if (wants_help(argc, argv)) {
+		handover_help(stdout);
+		return flushed(EXIT_OK);
+	}
+	code = handover_command(argc, argv, stdout, stderr);
+	return code == EXIT_OK ? flushed(code) : code;
+}
+
 static int command_manifest(int argc, char **argv)
 {
 	if (wants_help(argc, argv)) {
@@ -197,8 +211,9 @@ int main(int argc, char **argv)
 		const char *name;
 		int (*run)(int argc, char **argv);
 	} commands[] = {
-		{ "agent", command_agent },	{ "status", command_status },	  { "check-config", command_check_config },
-		{ "cleanup", command_cleanup }, { "manifest", command_manifest }, { "version", command_version },
+		{ "agent", command_agent },	{ "status", command_status },	  { "handover", command_handover },
+		{ "check-config", command_check_config }, { "cleanup", command_cleanup }, { "manifest", command_manifest },
+		{ "version", command_version },
 	};
 
 	if (argc < 2) {

@@ -94,6 +94,13 @@ void metrics_render(const struct metrics *m, const struct metrics_now *now, stru
 	counter(out, "transitions_total", "Times this node began to hold.", m->transitions);
 	counter(out, "announcements_total", "Gratuitous ARP and unsolicited NA frames sent.", m->announcements);
 	counter(out, "announcement_errors_total", "Rounds of announcements that failed.", m->announce_errors);
+	gauge(out, "gate", "1 where the kernel gate is on.", now->gate);
+	counter(out, "gate_put_back_total", "Times the gate was removed or displaced by others and put back.", now->gate_put_back);
+	counter(out, "conflicts_total", "Claims by others of VIPs that this node held.", m->conflicts);
+	counter(out, "handovers_total", "Moves away that this node began.", m->handovers);
+	counter(out, "handovers_failed_total", "Those that failed.", m->handovers_failed);
+	counter(out, "pauses_total", "Times the clocks jumped or the process stood still.", m->pauses);
+	gauge(out, "overtime", "Leases held past their deadline because the API is away.", now->overtime);
 	counter(out, "netlink_errors_total", "Kernel requests that failed.", now->netlink_errors);
 	counter(out, "nft_operations_total", "nftables elements added or deleted.", now->nat_ops);
 	counter(out, "address_operations_total", "Addresses set, refreshed or removed.", now->addr_ops);

@@ -22,6 +22,9 @@ struct metrics {
 	uint64_t renew_count, renew_sum_ms;
 	uint64_t transitions; /* times this node began to hold */
 	uint64_t announcements, announce_errors; /* frames; rounds that failed */
+	uint64_t conflicts; /* claims by others of VIPs that this node held */
+	uint64_t handovers, handovers_failed; /* moves away that this node began */
+	uint64_t pauses;    /* times that the clocks jumped or the process stood still */
 	uint64_t events_sent, events_dropped;
 	int64_t loop_late_max_ms; /* since start */
 };
@@ -36,6 +39,9 @@ struct metrics_now {
 	int leading;
 	double lease_age_s; /* since the last successful renewal was sent; < 0 = never */
 	int synced, as_wanted;
+	int gate;
+	uint64_t gate_put_back;
+	unsigned int overtime;
 	uint64_t netlink_errors, nat_ops, addr_ops, bad_objects;
 };
 

@@ -27,6 +27,7 @@ enum write_kind {
 	WRITE_ALLOCATION = 1,
 	WRITE_STATUS,
 	WRITE_CLEAR,
+	WRITE_RECORD, /* of the group alone */
 };
 
 /* A write under way; freed by its reply, or with the publisher.  The Service may go meanwhile, so it is found again by name. */
@@ -147,13 +148,13 @@ static bool tell_problem(struct publish *p, mono_t now, struct store_service *e,
 			 const struct publish_view *view)
 {
 	const struct service *s = e->object;
-	const char *reason = d->reason ? d->reason : *s->problem ? "BadAnnotation" : NULL;
+	const char *reason = !view->allocator ? NULL : d->reason ? d->reason : *s->problem ? "BadAnnotation" : NULL;
 	const char *message = d->reason && d->message ? d->message : s->problem;
 	char text[256], ip[IP_TEXT_MAX];
 	uint64_t hash;
 
 	for (size_t i = 0; i < d->n_ips && !reason; i++) {
-		const char *why = view->refused(view->ctx, &d->ips[i]);
+		const char *why = view->holds(view->ctx, groups_of_ip(s, &d->ips[i]), &d->ips[i]) ? view->refused(view->ctx, &d->ips[i]) : NULL;
 
 		if (!why)
 			continue;
@@ -245,6 +246,11 @@ static void write_succeeded(struct publish *p, struct store_service *e, const st
 			  log_str("service", c->name), log_str("addresses", ips));
 		return;
 	}
+	if (c->kind == WRITE_RECORD) {
+		log_event(LOG_INFO, "group_changed", "the Service's addresses have another Lease", log_str("namespace", c->ns),
+			  log_str("service", c->name), log_str("lease", s->lease));
+		return;
+	}
 	log_event(LOG_INFO, c->kind == WRITE_STATUS ? "published" : "cleared",
 		  c->kind == WRITE_STATUS ? "the Service's status shows its addresses" : "the Service's status was cleared",
 		  log_str("namespace", c->ns), log_str("service", c->name), log_str("addresses", ips));
@@ -277,7 +283,9 @@ static void on_write_reply(void *ctx, const struct kube_reply *rp)
 	call_free(c);
 }
 
-static void start_write(struct publish *p, struct store_service *e, enum write_kind kind, const struct pool_decision *d)
+/* lease: the record of the groups, with WRITE_ALLOCATION and WRITE_RECORD. */
+static void start_write(struct publish *p, struct store_service *e, enum write_kind kind, const struct pool_decision *d,
+			const char *lease)
 {
 	const struct service *s = e->object;
 	struct publish_call *c = calloc(1, sizeof(*c));
@@ -297,7 +305,9 @@ static void start_write(struct publish *p, struct store_service *e, enum write_k
 		r = c->ns && c->name && c->version ? service_status_path(s->meta.ns, s->meta.name, &path) : -1;
 	}
 	if (r == 0 && kind == WRITE_ALLOCATION)
-		r = allocation_patch(d->ips, d->n_ips, s->meta.resource_version, &body);
+		r = allocation_patch(d->ips, d->n_ips, lease, s->meta.resource_version, &body);
+	else if (r == 0 && kind == WRITE_RECORD)
+		r = record_patch(lease, s->meta.resource_version, &body);
 	else if (r == 0)
 		r = status_patch(d->ips, kind == WRITE_CLEAR ? 0 : d->n_ips, kind == WRITE_CLEAR,
 				 s->meta.resource_version, &body);
@@ -312,6 +322,7 @@ static void start_write(struct publish *p, struct store_service *e, enum write_k
 		if (kind == WRITE_ALLOCATION) {
 			memcpy(e->publish.pending, d->ips, sizeof(d->ips));
 			e->publish.n_pending = d->n_ips;
+			IGNORE(text_copy(e->publish.pending_lease, sizeof(e->publish.pending_lease), lease)); /* same size */
 		}
 	} else {
 		e->publish.retry_at = mono_add_ms(mono_now(), PUBLISH_RETRY_MS);
@@ -344,12 +355,19 @@ static bool has_allocated(const struct service *s, const struct pool_decision *d
 	return true;
 }
 
-static bool all_live(const struct pool_decision *d, const struct publish_view *view)
+/* An address of another holder's group is his to keep up. */
+static bool all_live(const struct service *s, const struct pool_decision *d, const struct publish_view *view)
 {
 	for (size_t i = 0; i < d->n_ips; i++)
-		if (!view->live(view->ctx, &d->ips[i]))
+		if (view->holds(view->ctx, groups_of_ip(s, &d->ips[i]), &d->ips[i]) && !view->live(view->ctx, &d->ips[i]))
 			return false;
 	return true;
+}
+
+/* Whose status is ours to write: where two groups govern a Service's addresses, the first one's holder writes. */
+static bool is_publisher(const struct service *s, const struct publish_view *view)
+{
+	return s->n_allocated > 0 ? view->holds(view->ctx, groups_recorded(s, 0), &s->allocated[0]) : view->allocator;
 }
 
 /* What the Service lacks, if anything. */
@@ -374,6 +392,54 @@ static bool write_needed(const struct service *s, const struct pool_decision *d,
 	return up && !same_ips(s, d);
 }
 
+/* A write that is due. */
+struct publish_next {
+	enum write_kind kind;
+	bool up; /* the Service's VIPs are live here */
+	char lease[GROUPS_RECORD_MAX];
+};
+
+/* The record of the Service's groups as this node may and should write it; false: as it is. */
+static bool record_needed(const struct service *s, const struct pool_decision *d, const struct groups_choice *c,
+			  const struct publish_view *view, char lease[static GROUPS_RECORD_MAX])
+{
+	uint8_t of[OBJECT_ADDRESSES_MAX] = { 0 };
+	bool changed = false;
+
+	for (size_t m = 0; m < s->n_allocated; m++) {
+		const struct ip *ip = &s->allocated[m];
+		size_t k = 0;
+
+		of[m] = (uint8_t)groups_recorded(s, m);
+		while (k < d->n_ips && !ip_eq(&d->ips[k], ip))
+			k++;
+		if (k == d->n_ips || of[m] == c->want[k] || !c->may[k] || !view->holds(view->ctx, c->of[k], ip) ||
+		    (c->of[k] != c->want[k] && !view->shut(view->ctx, ip)))
+			continue;
+		of[m] = c->want[k];
+		changed = true;
+	}
+	groups_record(of, s->allocated, s->n_allocated, lease);
+	return changed;
+}
+
+/* What this node is to write, if anything. */
+static bool next_write(const struct service *s, const struct pool_decision *d, const struct groups_choice *c,
+		       const struct publish_view *view, struct publish_next *ret)
+{
+	bool needed = write_needed(s, d, ret->up, &ret->kind);
+
+	if (needed && ret->kind == WRITE_ALLOCATION) {
+		groups_record(c->of, d->ips, d->n_ips, ret->lease);
+		return view->allocator;
+	}
+	if (d->state != POOL_RELEASE && record_needed(s, d, c, view, ret->lease)) {
+		ret->kind = WRITE_RECORD;
+		return true;
+	}
+	return needed && is_publisher(s, view);
+}
+
 const struct service *publish_expect(const struct store_service *e, struct arena *arena)
 {
 	const struct publish_state *s = &e->publish;
@@ -391,6 +457,7 @@ const struct service *publish_expect(const struct store_service *e, struct arena
 	*copy = *e->object;
 	memcpy(copy->allocated, s->pending, sizeof(s->pending));
 	copy->n_allocated = s->n_pending;
+	copy->lease = s->pending_lease;
 	return copy;
 }
 
@@ -401,18 +468,17 @@ mono_t publish_run(struct publish *p, mono_t now, const struct publish_view *vie
 	for (size_t i = 0; i < p->store->n_services; i++) {
 		struct store_service *e = p->store->services[i];
 		const struct pool_decision *d = &view->decisions[i];
-		enum write_kind kind;
-		bool up;
+		struct publish_next next;
 
 		if (d->state == POOL_FOREIGN || e->object->meta.deleting)
 			continue;
-		up = all_live(d, view);
-		if (tell_problem(p, now, e, d, view) || (up && d->n_ips > 0 && tell_move(p, now, e, d)))
+		next.up = all_live(e->object, d, view);
+		if (tell_problem(p, now, e, d, view) || (next.up && d->n_ips > 0 && tell_move(p, now, e, d)))
 			wake = mono_min(wake, mono_add_ms(now, 100)); /* out of tokens */
-		if (e->publish.busy || !write_needed(e->object, d, up, &kind))
+		if (e->publish.busy || !next_write(e->object, d, &view->choices[i], view, &next))
 			continue;
 		if (!mono_before(now, e->publish.retry_at) && p->in_flight < PUBLISH_IN_FLIGHT_MAX)
-			start_write(p, e, kind, d);
+			start_write(p, e, next.kind, d, next.lease);
 		if (!e->publish.busy && !mono_reached(now, e->publish.retry_at)) /* waits, or could not be started */
 			wake = mono_min(wake, e->publish.retry_at);
 	}

@@ -13,6 +13,7 @@
 
 #include "agent/base/arena.h"
 #include "agent/base/mono.h"
+#include "agent/core/groups.h"
 #include "agent/core/pool.h"
 #include "agent/kube/client.h"
 #include "agent/metrics.h"
@@ -44,10 +45,16 @@ const struct service *publish_expect(const struct store_service *e, struct arena
 /* What is to be published. */
 struct publish_view {
 	const struct pool_decision *decisions; /* [i] belongs to store->services[i] */
+	const struct groups_choice *choices;   /* likewise: the groups of the decisions' addresses */
+	bool allocator;			       /* this node holds group 0: it allocates */
+	/* This node holds that group (core/groups.h; ip: for GROUPS_OWN): it publishes its VIPs. */
+	bool (*holds)(void *ctx, unsigned int group, const struct ip *ip);
 	bool (*live)(void *ctx, const struct ip *ip); /* the VIP is up on this node */
+	bool (*shut)(void *ctx, const struct ip *ip); /* it is to move to another group, and this node is silent */
 	const char *(*refused)(void *ctx, const struct ip *ip); /* why this node cannot have it, or NULL */
 	void *ctx;
 };
 
-/* Call only while this node holds.  Returns when to call again at the latest (MONO_NEVER: on the next change). */
+/* Call only while this node holds some group.  Allocations are the allocator's to write; status, and the end of an
+ * allocation, the holder's of the group recorded for the first address.  Returns when to call again at the latest (MONO_NEVER: on the next change). */
 mono_t publish_run(struct publish *p, mono_t now, const struct publish_view *view);

@@ -3,17 +3,33 @@
 #include "agent/stop.h"
 
 #include "agent/cleanup.h"
+#include "agent/fence.h"
 #include "agent/kube/object_json.h"
 
+#define STOP_HAND_OVER_MS 2000
 #define STOP_WITHDRAW_MS 1000
 #define STOP_RELEASE_MS 3000
 #define STOP_ASK_MS 1000
 
 void stop_begin(struct agent *a, int signal)
 {
-	log_event(LOG_INFO, "stopping", "asked to stop: withdrawing, then releasing the Lease", log_int("signal", signal));
-	a->stop = STOP_WITHDRAWING;
-	a->stop_by = mono_add_ms(mono_now(), STOP_WITHDRAW_MS);
+	mono_t now = mono_now();
+
+	log_event(LOG_INFO, "stopping", "asked to stop: handing over, then withdrawing, then releasing", log_int("signal", signal));
+	a->stop = STOP_HANDING_OVER;
+	a->stop_by = mono_add_ms(now, STOP_HAND_OVER_MS);
+	candidates_leaving(a->candidates, true);
+	for (size_t i = 0; i < a->n_groups; i++)
+		if (!handover_moving(&a->groups[i]->move) && leader_holds(&a->groups[i]->leader, now))
+			IGNORE(handover_begin(a->groups[i], now, "*", 0)); /* nobody there: withdrawn and released */
+}
+
+static bool handing_over(const struct agent *a)
+{
+	for (size_t i = 0; i < a->n_groups; i++)
+		if (handover_moving(&a->groups[i]->move))
+			return true;
+	return false;
 }
 
 /* Refused counts as gone, too: an uninstall takes our rights away with the DaemonSet. */
@@ -49,21 +65,44 @@ void stop_released(struct agent *a)
 	buf_fini(&path);
 }
 
+static size_t addresses_up(const struct agent *a)
+{
+	const struct link_state *s = link_watch_state(a->kernel.links);
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n_addrs; i++)
+		n += s->addrs[i].ours;
+	return n;
+}
+
 mono_t stop_step(struct agent *a, mono_t now)
 {
-	if (a->stop == STOP_WITHDRAWING) {
-		if ((a->kernel.addr_busy || a->n_live > 0) && !mono_reached(now, a->stop_by))
+	if (a->stop == STOP_HANDING_OVER) {
+		if (handing_over(a) && !mono_reached(now, a->stop_by))
 			return a->stop_by;
-		if (a->n_live > 0) {
-			/* The kernel would not: nobody is told to take over what this node still answers for. */
-			log_event(LOG_WARN, "withdrawal_failed", "addresses could not be removed; they and the Lease will expire",
-				  log_int("addresses", (int64_t)a->n_live));
+		a->stop = STOP_WITHDRAWING;
+		a->stop_by = mono_add_ms(now, STOP_WITHDRAW_MS);
+		for (size_t i = 0; i < a->n_groups; i++)
+			fence_group(a, a->groups[i]);
+		return now; /* the next step takes the addresses away */
+	}
+	if (a->stop == STOP_WITHDRAWING) {
+		size_t up = addresses_up(a);
+
+		if ((a->kernel.addr_busy || up > 0) && !mono_reached(now, a->stop_by))
+			return a->stop_by;
+		if (up > 0)
+			log_event(LOG_WARN, "withdrawal_failed", "addresses could not be removed; they will expire",
+				  log_int("addresses", (int64_t)up));
+		if (up > 0 && !a->gates.gate) {
+			/* Nobody is told to take over what this node still answers for. */
 			stop_released(a);
 			return stop_step(a, now);
 		}
 		a->stop = STOP_RELEASING;
 		a->stop_by = mono_add_ms(now, STOP_RELEASE_MS);
-		leader_stop(&a->leader, now);
+		for (size_t i = 0; i < a->n_groups; i++)
+			leader_stop(&a->groups[i]->leader, now);
 	}
 	if (a->stop == STOP_RELEASING && mono_reached(now, a->stop_by)) {
 		log_event(LOG_WARN, "release_failed", "the Lease could not be released; it will expire");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stop.h: an orderly end: withdraw, release the Lease, and leave nothing behind when Leasehold was uninstalled.
+/* stop.h: an orderly end: hand over, withdraw, release the Lease, and leave nothing behind when Leasehold was uninstalled.
  *
  * A stop for an upgrade or a restart leaves the data plane to the next agent, so that established connections live on.
  * One for an uninstall must not; with --daemonset the agent asks whether its DaemonSet still exists. */

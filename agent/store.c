@@ -83,6 +83,17 @@ struct store_service *store_find(const struct store *s, const char *ns, const ch
 	return s->services[i];
 }
 
+const struct store_slice *store_slices(const struct store *s, const char *ns, const char *service, size_t *ret_n)
+{
+	const struct slice key = { .meta = { .ns = ns, .name = "" }, .service = service };
+	size_t first = slice_lower(s, &key), n = first;
+
+	while (n < s->n_slices && text_eq(s->slices[n].object->meta.ns, ns) && text_eq(s->slices[n].object->service, service))
+		n++;
+	*ret_n = n - first;
+	return s->slices + first;
+}
+
 static void report_bad(struct store *s, const char *kind, const struct err_info *err)
 {
 	static struct log_limit limit;

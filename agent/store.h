@@ -12,6 +12,7 @@
 
 #include "agent/base/mono.h"
 #include "agent/base/object.h"
+#include "agent/core/groups.h"
 #include "agent/kube/client.h"
 #include "agent/kube/watch.h"
 
@@ -26,6 +27,7 @@ struct publish_state {
 	mono_t wrote_at;
 	struct ip pending[OBJECT_ADDRESSES_MAX]; /* an allocation under way, or of unknown outcome */
 	size_t n_pending;
+	char pending_lease[GROUPS_RECORD_MAX]; /* of the pending ones */
 };
 
 struct store_service {
@@ -62,6 +64,9 @@ static inline bool store_synced(const struct store *s)
 /* Takes a Service as the reply to a write shows it, so that it is seen at once.  Only while the view still shows the
  * version that was written over: then the reply is certainly newer, and the Service not gone meanwhile. */
 void store_put_service(struct store *s, const char *json, size_t len);
+
+/* The slices of a Service, *ret_n of them; borrowed until the next change. */
+const struct store_slice *store_slices(const struct store *s, const char *ns, const char *service, size_t *ret_n);
 
 /* NULL when not in view. */
 struct store_service *store_find(const struct store *s, const char *ns, const char *name);

@@ -28,7 +28,7 @@ void vips_fini(struct vips *v)
 	memset(v, 0, sizeof(*v));
 }
 
-static const struct vip *vips_find(const struct vips *v, const struct ip *ip)
+struct vip *vips_find(const struct vips *v, const struct ip *ip)
 {
 	size_t lo = 0, hi = v->n;
 
@@ -88,6 +88,21 @@ static const struct link *link_of(const struct link_state *s, int index)
 	return NULL;
 }
 
+/* What the interface asks its neighbours with while it may not ask in the VIP's name. */
+static struct ip own_address(const struct link_state *s, int ifindex, uint8_t family)
+{
+	static const struct ip link_local = { IP_V6, { 0xfe, 0x80 } };
+
+	for (size_t i = 0; i < s->n_addrs; i++) {
+		const struct link_addr *a = &s->addrs[i];
+
+		if (a->index == ifindex && !a->ours && a->ip.family == family &&
+		    (family == IP_V4 || ip_in_prefix(&a->ip, &link_local, 10)))
+			return a->ip;
+	}
+	return (struct ip){ .family = IP_NONE };
+}
+
 /* Neighbours learnt the VIP by what was said before; after a change of the wire it is said again. */
 static void note_wire(struct vip *vip, const struct link *l, mono_t now)
 {
@@ -115,6 +130,7 @@ bool vips_place(struct vips *v, const struct link_state *s, const char *const *n
 				  log_ip("vip", &vip->ip));
 		moved |= vip->ifindex != index;
 		vip->ifindex = index;
+		vip->own = own_address(s, index, vip->ip.family);
 		note_wire(vip, l, now);
 		if (l)
 			v->addrs[v->n_addrs++] = (struct kernel_addr){ vip->ip, index };
@@ -122,15 +138,19 @@ bool vips_place(struct vips *v, const struct link_state *s, const char *const *n
 	return moved;
 }
 
-size_t vips_refresh_live(struct vips *v, const struct kernel *k, bool holds, mono_t now)
+size_t vips_refresh_live(struct vips *v, const struct kernel *k, bool (*answers)(void *ctx, const struct vip *vip),
+			 void *ctx, mono_t now)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < v->n; i++) {
 		struct vip *vip = &v->v[i];
 		const struct kernel_addr at = { vip->ip, vip->ifindex };
-		bool live = holds && vip->ifindex && kernel_has_addr(k, &at);
+		bool live;
 
+		/* Once ready, a data plane that is being read again is no reason to fall silent. */
+		vip->ready = vip->ifindex && kernel_has_addr(k, &at) && (vip->ready || kernel_nat_holds(k, &vip->ip));
+		live = vip->ready && answers(ctx, vip);
 		if (live != vip->live) {
 			const struct link *l = link_of(link_watch_state(k->links), vip->ifindex);
 
@@ -146,7 +166,7 @@ size_t vips_refresh_live(struct vips *v, const struct kernel *k, bool holds, mon
 	return n;
 }
 
-static void announce_one(struct vips *v, const struct link *l, struct vip *vip, mono_t now)
+static void announce_frames(struct vips *v, const struct link *l, struct vip *vip, unsigned int flags, mono_t now)
 {
 	static struct log_limit limit;
 	struct err_info err = ERR_INFO_INIT;
@@ -156,7 +176,9 @@ static void announce_one(struct vips *v, const struct link *l, struct vip *vip, 
 
 	if (vip->ip.family == IP_V6 && sysctl_get(SYSCTL_FORWARD_V6, l->name, &router, NULL) < 0)
 		router = 0; /* R=0 is the cautious answer; the interface may just have gone */
-	if (announce_if_send(v->announcer, l, &vip->ip, router != 0, &frames, &err) < 0) {
+	if (router)
+		flags |= ANNOUNCE_ROUTER;
+	if (announce_if_send(v->announcer, l, &vip->ip, flags, &frames, &err) < 0) {
 		v->metrics->announce_errors++;
 		if (log_limit(&limit, now.ns, 5000, &left_out))
 			log_event(LOG_WARN, "announce_failed", "an announcement could not be sent",
@@ -165,7 +187,14 @@ static void announce_one(struct vips *v, const struct link *l, struct vip *vip, 
 	}
 	v->metrics->announcements += frames;
 	vip->rounds++;
-	schedule_sent(&vip->schedule, now, &v->prng);
+}
+
+void vips_announce_shut(struct vips *v, const struct link_state *s, struct vip *vip)
+{
+	const struct link *l = link_of(s, vip->ifindex);
+
+	if (l && place_usable(l))
+		announce_frames(v, l, vip, ANNOUNCE_PAST_GATE, mono_now());
 }
 
 mono_t vips_announce(struct vips *v, const struct link_state *s, mono_t now)
@@ -183,7 +212,8 @@ mono_t vips_announce(struct vips *v, const struct link_state *s, mono_t now)
 		if (l && place_usable(l) && mono_reached(now, vip->schedule.next)) {
 			if (sent == ROUNDS_A_CALL)
 				return mono_add_ms(now, ROUND_GAP_MS);
-			announce_one(v, l, vip, now);
+			announce_frames(v, l, vip, 0, now);
+			schedule_sent(&vip->schedule, now, &v->prng);
 			sent++;
 		}
 		if (l && place_usable(l))

@@ -17,10 +17,15 @@
 struct vip {
 	struct ip ip;
 	int ifindex; /* 0 = no interface of this node suits */
-	bool live;   /* the address is up here and we hold */
+	unsigned int group; /* index of the group whose Lease governs it; the owner's to set after vips_update() */
+	uint8_t recorded; /* the group as records name it (core/groups.h) */
+	bool moving; /* the record is to name another: nobody answers meanwhile */
+	bool ready; /* data plane and address are up here */
+	bool live;  /* ready, and this node answers for it */
 	struct schedule schedule;
 	bool usable;	/* the interface was up with carrier when last looked at, and had this MAC */
 	uint8_t mac[LINK_MAC_LEN];
+	struct ip own;	 /* an address that is the interface's own: v4, or link-local; IP_NONE = none */
 	uint64_t rounds; /* announced so far */
 };
 
@@ -44,10 +49,18 @@ MUST_USE int vips_update(struct vips *v, const struct wanted *w);
  * another MAC), a live VIP begins its burst again.  True when some VIP moved. */
 bool vips_place(struct vips *v, const struct link_state *s, const char *const *names, size_t n_names, mono_t now);
 
-/* Brings 'live' up to date; a VIP that went live begins its burst.  Returns the number of live VIPs. */
-size_t vips_refresh_live(struct vips *v, const struct kernel *k, bool holds, mono_t now);
+/* Brings 'ready' and 'live' up to date; a VIP that went live begins its burst.  answers: whether this node may answer for
+ * the VIP now, given that it is ready.  Returns the number of live VIPs. */
+size_t vips_refresh_live(struct vips *v, const struct kernel *k, bool (*answers)(void *ctx, const struct vip *vip),
+			 void *ctx, mono_t now);
 
 /* Sends what is due, at most 64 rounds a call.  Returns when to call again. */
 mono_t vips_announce(struct vips *v, const struct link_state *s, mono_t now);
+
+/* Announces one VIP at once although this node does not answer for it, past the shut gate. */
+void vips_announce_shut(struct vips *v, const struct link_state *s, struct vip *vip);
+
+/* NULL when it is none of ours. */
+struct vip *vips_find(const struct vips *v, const struct ip *ip);
 
 bool vips_is_live(const struct vips *v, const struct ip *ip);

@@ -5,44 +5,25 @@
  * the state, who we are; (3) a write without an outcome in time counts as failed; (4) whatever is due now is
  * sent, and wake_at is the next time that something is.  Events never send: they set 'next_write'.
  *
- * Safety rests on two facts only: a write replaces exactly the version whose age was measured, and 'deadline'
- * counts from the send of a write that is known to have succeeded.  Everything else here is about being
- * quick, being quiet and not moving without need.  The lease's meaning for addresses and the kernel is the
- * shell's matter. */
+ * Its parts: elect_follow.c weighs another's right, elect_write.c has the requests, elect_handover.c planned moves,
+ * elect_hold.c what policy hold allows without a Lease.
+ *
+ * Safety (policy hold apart) rests on two facts only: a write replaces exactly the version whose age was
+ * measured, and 'deadline' counts from the send of a write that is known to have succeeded.  Everything else here
+ * is about being quick, being quiet and not moving without need.  The lease's meaning for addresses and the kernel
+ * is the shell's matter. */
 #include "election/elect.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include "election/elect_follow.h"
+#include "election/elect_handover.h"
+#include "election/elect_hold.h"
+#include "election/elect_write.h"
 
 #define RELEASES_MAX 2u
 #define RELEASED_MS 1000 /* leaseDurationSeconds 1, as client-go releases */
-
-static struct elect_action *act(struct elect_actions *ret, enum elect_action_kind kind)
-{
-	struct elect_action *a;
-
-	assert(ret->n < ELECT_ACTIONS_MAX);
-	a = &ret->v[ret->n++];
-	memset(a, 0, sizeof(*a));
-	a->kind = kind;
-	return a;
-}
-
-/* The pause after a failure: doubles from renew/16, upper half jittered.  A leader has little time and stays
- * quick; nobody else needs to try more often than a leader would renew. */
-static int64_t backoff_ms(struct elect *e)
-{
-	int64_t cap_ms = e->state == ELECT_FOLLOWING ? e->cfg.renew_ms : e->cfg.renew_ms / 4;
-	int64_t ms = e->cfg.renew_ms / 16;
-
-	for (unsigned int i = 1; i < e->failures && ms < cap_ms; i++)
-		ms *= 2;
-	if (ms > cap_ms)
-		ms = cap_ms;
-	return ms / 2 + 1 + elect_jitter_ms(e, ms / 2);
-}
 
 static void follow(struct elect *e, mono_t now)
 {
@@ -51,57 +32,21 @@ static void follow(struct elect *e, mono_t now)
 	elect_follow_plan(e, now);
 }
 
-static void stop_holding(struct elect_actions *ret, const char *why)
+/* The state is LEADING until the caller has said what comes instead. */
+static void stop_holding(struct elect *e, mono_t now, struct elect_actions *ret, const char *why)
 {
-	act(ret, ELECT_DO_FOLLOW)->why = why;
+	elect_act(ret, ELECT_DO_FOLLOW)->why = why;
+	elect_hold_left(e, now, false);
+	elect_handover_left(e);
 }
 
-static void send_write(struct elect *e, mono_t now, const struct lease_record *r, struct elect_actions *ret)
+/* Stops holding although the record is ours, and claims it again: without a right of our own, or unsure of it. */
+static void lapse(struct elect *e, mono_t now, struct elect_actions *ret, const char *why)
 {
-	bool create = e->state == ELECT_CLAIMING && e->absent;
-	struct elect_action *a = act(ret, create ? ELECT_DO_CREATE : ELECT_DO_UPDATE);
-
-	assert(!e->write_pending);
-	assert(create || *e->seen_version); /* a PUT without a version would overwrite anything */
-	e->write_id = e->write_id == UINT32_MAX ? 1 : e->write_id + 1;
-	e->write_pending = true;
-	e->write_sent = now;
-	e->write_record = *r;
-	memset(e->write_version, 0, sizeof(e->write_version));
-	if (!create)
-		memcpy(e->write_version, e->seen_version, sizeof(e->write_version));
-	a->timeout_ms = e->cfg.renew_ms / 2;
-	e->write_timeout = mono_add_ms(now, a->timeout_ms);
-	a->write_id = e->write_id;
-	a->record = *r;
-	memcpy(a->version, e->write_version, sizeof(a->version));
-}
-
-/* Asks for the Lease, because our version was refused or a follower's view is to be proven; asked again if
- * nothing comes of it. */
-static void send_get(struct elect *e, mono_t now, struct elect_actions *ret)
-{
-	struct elect_action *a = act(ret, ELECT_DO_GET);
-
-	a->timeout_ms = e->cfg.renew_ms / 2;
-	if (e->refused)
-		e->next_write = mono_add_ms(now, a->timeout_ms + 1 + elect_jitter_ms(e, e->cfg.renew_ms / 4));
-	else
-		elect_follow_asked(e, now);
-}
-
-static struct lease_record own_record(const struct elect *e)
-{
-	struct lease_record r = { .duration_ms = e->cfg.duration_ms };
-
-	memcpy(r.holder, e->cfg.identity, sizeof(r.holder));
-	if (!e->known || (e->absent && e->state != ELECT_LEADING))
-		return r; /* a new object */
-	r.transitions = e->seen.transitions;
-	/* leaseTransitions is an int32 that may not be negative. */
-	if (elect_record_kind(e) != HOLDER_SELF && r.transitions < INT32_MAX)
-		r.transitions++;
-	return r;
+	stop_holding(e, now, ret, why);
+	elect_hold_left(e, now, true);
+	e->state = e->write_pending ? ELECT_CLAIMING : ELECT_FOLLOWING;
+	e->why = "the lease was still ours";
 }
 
 static void claim(struct elect *e, mono_t now, struct elect_actions *ret)
@@ -109,10 +54,10 @@ static void claim(struct elect *e, mono_t now, struct elect_actions *ret)
 	static const char *const whys[] = {
 		[HOLDER_ABSENT] = "there was no lease",	     [HOLDER_NOBODY] = "the lease was free",
 		[HOLDER_SELF] = "the lease was still ours",  [HOLDER_FORMER] = "the lease was this node's",
-		[HOLDER_OTHER] = "the holder's lease expired",
+		[HOLDER_CEDED] = "handed over to us",	     [HOLDER_OTHER] = "the holder's lease expired",
 	};
 	enum holder_kind kind = elect_holder_kind(e);
-	struct lease_record r = own_record(e);
+	struct lease_record r = elect_own_record(e);
 
 	assert(kind != HOLDER_UNKNOWN);
 	/* What a former process left in the kernel may live as long as its record: no shorter one before we lead. */
@@ -120,49 +65,47 @@ static void claim(struct elect *e, mono_t now, struct elect_actions *ret)
 		r.duration_ms = e->seen.duration_ms;
 	if (kind != HOLDER_SELF)
 		e->inherited = kind == HOLDER_FORMER || (kind == HOLDER_ABSENT && !e->wrote);
+	elect_hold_claims(e);
 	e->why = whys[kind];
 	e->state = ELECT_CLAIMING;
-	send_write(e, now, &r, ret);
-}
-
-/* The end of our right to hold if the write under way has succeeded. */
-static mono_t write_deadline(const struct elect *e)
-{
-	int64_t ms = e->write_record.duration_ms;
-
-	return mono_add_ms(e->write_sent, ms - elect_margin_ms(ms));
+	elect_send_write(e, now, &r, ret);
 }
 
 static void renew(struct elect *e, mono_t now, struct elect_actions *ret)
 {
-	struct lease_record r = own_record(e);
+	struct lease_record r = elect_own_record(e);
 	mono_t until = mono_add_ms(now, r.duration_ms - elect_margin_ms(r.duration_ms));
 
 	/* Others may see the shorter record as soon as this write is sent; the kernel must know before. */
 	if (mono_before(until, e->deadline)) {
 		e->deadline = until;
-		act(ret, ELECT_DO_HOLD)->deadline = until;
+		elect_act(ret, ELECT_DO_HOLD)->deadline = until;
 	}
-	send_write(e, now, &r, ret);
+	elect_handover_sends(e, now, &r);
+	elect_send_write(e, now, &r, ret);
 }
 
 /* Begins to give the Lease up.  A write under way is waited for: its outcome tells the version to release. */
-static void release_begin(struct elect *e, mono_t now)
+static void release_begin(struct elect *e, mono_t now, struct elect_actions *ret)
 {
 	e->state = ELECT_RELEASING;
 	e->failures = 0;
 	e->releases = 0;
 	e->release_until = mono_add_ms(now, e->cfg.renew_ms);
 	e->next_write = now;
+	elect_hold_ends(e);
+	elect_handover_unprepare(e, ret, "this node may not hold");
 }
 
 static void release_end(struct elect *e, mono_t now, struct elect_actions *ret)
 {
+	elect_handover_left(e);
 	follow(e, now);
 	if (!e->stopping)
 		return;
+	elect_handover_unprepare(e, ret, "stopping");
 	e->state = ELECT_STOPPED;
-	act(ret, ELECT_DO_STOPPED);
+	elect_act(ret, ELECT_DO_STOPPED);
 }
 
 /* --- events -------------------------------------------------------------------------------------------- */
@@ -188,7 +131,7 @@ static void know(struct elect *e, mono_t now, const struct lease_record *r, cons
 
 static void on_seen(struct elect *e, const struct elect_event *ev, struct elect_actions *ret)
 {
-	bool refused = e->refused;
+	bool refused = e->refused, handed;
 
 	if (!*ev->version || seen_is_old(e, ev->version))
 		return;
@@ -199,6 +142,9 @@ static void on_seen(struct elect *e, const struct elect_event *ev, struct elect_
 		return;
 	}
 	know(e, ev->now, &ev->record, ev->version);
+	handed = elect_handover_known(e, ev->now);
+	if (elect_holder_kind(e) != HOLDER_SELF && e->state != ELECT_LEADING)
+		elect_hold_ends(e);
 	switch (e->state) {
 	case ELECT_FOLLOWING:
 		elect_follow_plan(e, ev->now);
@@ -209,7 +155,8 @@ static void on_seen(struct elect *e, const struct elect_event *ev, struct elect_
 		break;
 	case ELECT_LEADING:
 		if (elect_holder_kind(e) != HOLDER_SELF) {
-			stop_holding(ret, *e->seen.holder ? "another holder" : "the lease was taken from us");
+			stop_holding(e, ev->now, ret, handed ? "handed over" :
+				     *e->seen.holder ? "another holder" : "the lease was taken from us");
 			follow(e, ev->now);
 		} else if (refused) {
 			e->next_write = ev->now;
@@ -224,12 +171,13 @@ static void on_seen(struct elect *e, const struct elect_event *ev, struct elect_
 	case ELECT_STOPPED:
 		break;
 	}
+	elect_handover_asked(e, ev->now, ret);
 }
 
 /* Deleted while we lead.  Until our deadline nobody else can have held, so there is nobody to wait for. */
 static void lost_object(struct elect *e, mono_t now, struct elect_actions *ret)
 {
-	stop_holding(ret, "the lease was deleted");
+	stop_holding(e, now, ret, "the lease was deleted");
 	e->known = false;
 	follow(e, now);
 }
@@ -250,7 +198,7 @@ static void on_absent(struct elect *e, mono_t now, struct elect_actions *ret)
 			elect_follow_plan(e, now);
 		break;
 	case ELECT_LEADING:
-		if (refused) {
+		if (refused || e->over.on) {
 			lost_object(e, now, ret);
 		} else if (!before) {
 			e->next_write = now; /* a lagging view, or the truth: the next renewal tells */
@@ -264,6 +212,9 @@ static void on_absent(struct elect *e, mono_t now, struct elect_actions *ret)
 	case ELECT_STOPPED:
 		break;
 	}
+	if (e->state != ELECT_LEADING)
+		elect_hold_ends(e);
+	elect_handover_asked(e, now, ret);
 }
 
 static void on_view(struct elect *e, mono_t now, bool fresh)
@@ -280,7 +231,7 @@ static void on_view(struct elect *e, mono_t now, bool fresh)
 
 static void on_write_ok(struct elect *e, const struct elect_event *ev, struct elect_actions *ret)
 {
-	mono_t now = ev->now, deadline = write_deadline(e);
+	mono_t now = ev->now, deadline = elect_write_deadline(e);
 
 	e->wrote = true;
 	if (!e->known || e->absent || !lease_version_older(ev->version, e->seen_version))
@@ -295,18 +246,24 @@ static void on_write_ok(struct elect *e, const struct elect_event *ev, struct el
 	} else if (mono_reached(now, deadline)) {
 		/* So slow that the record is past its use: try again, from a new send time. */
 		if (e->state == ELECT_LEADING)
-			stop_holding(ret, "the renewal took too long");
+			stop_holding(e, now, ret, "the renewal took too long");
 		follow(e, now);
 		e->failures = 1;
-		e->next_write = mono_add_ms(now, backoff_ms(e));
+		e->next_write = mono_add_ms(now, elect_backoff_ms(e));
 	} else {
 		bool leading = e->state == ELECT_LEADING;
-		struct elect_action *a = act(ret, leading ? ELECT_DO_HOLD : ELECT_DO_LEAD);
+		struct elect_action *a = elect_act(ret, leading ? ELECT_DO_HOLD : ELECT_DO_LEAD);
 
 		a->why = leading ? NULL : e->why;
 		a->deadline = e->deadline = deadline;
 		e->state = ELECT_LEADING;
 		e->inherited = false;
+		elect_hold_written(e, now, !leading);
+		if (!leading)
+			elect_handover_lead(e);
+		elect_handover_written(e, ret);
+		if (elect_handover_urgent(e))
+			e->next_write = now;
 	}
 }
 
@@ -341,10 +298,18 @@ static void on_write_conflict(struct elect *e, mono_t now, struct elect_actions 
 
 static void on_write_failed(struct elect *e, mono_t now)
 {
+	mono_t retry = now;
+
 	e->failures++;
-	if (e->state == ELECT_CLAIMING)
+	if (e->state == ELECT_CLAIMING) {
 		e->state = ELECT_FOLLOWING;
-	e->next_write = mono_add_ms(now, backoff_ms(e));
+		retry = elect_hold_retry(e, now);
+	}
+	e->next_write = mono_add_ms(now, elect_backoff_ms(e));
+	if (mono_before(e->next_write, retry))
+		e->next_write = retry;
+	if (elect_handover_urgent(e))
+		e->next_write = now;
 	if (e->state == ELECT_RELEASING && elect_holder_kind(e) != HOLDER_SELF) {
 		/* A claim of unknown outcome: what we must release, if anything, only a GET can tell. */
 		e->refused = true;
@@ -367,18 +332,26 @@ static void on_write(struct elect *e, const struct elect_event *ev, struct elect
 		on_write_failed(e, ev->now);
 }
 
+static void give_up(struct elect *e, mono_t now, struct elect_actions *ret, const char *why)
+{
+	if (e->state == ELECT_LEADING)
+		elect_act(ret, ELECT_DO_FOLLOW)->why = why;
+	elect_handover_release(e, now);
+	release_begin(e, now, ret);
+}
+
 static void on_fit(struct elect *e, mono_t now, bool fit, struct elect_actions *ret)
 {
 	bool before = e->fit;
 
 	e->fit = fit;
+	if (!fit)
+		elect_handover_unprepare(e, ret, "this node may not hold");
 	if (fit && !before && e->state == ELECT_FOLLOWING)
 		elect_follow_plan(e, now);
 	if (fit || (e->state != ELECT_LEADING && e->state != ELECT_CLAIMING))
 		return;
-	if (e->state == ELECT_LEADING)
-		stop_holding(ret, "this node may not hold");
-	release_begin(e, now);
+	give_up(e, now, ret, "this node may not hold");
 }
 
 static void on_stop(struct elect *e, mono_t now, struct elect_actions *ret)
@@ -386,15 +359,12 @@ static void on_stop(struct elect *e, mono_t now, struct elect_actions *ret)
 	e->stopping = true;
 	switch (e->state) {
 	case ELECT_LEADING:
-		stop_holding(ret, "stopping");
-		release_begin(e, now);
-		break;
 	case ELECT_CLAIMING:
-		release_begin(e, now);
+		give_up(e, now, ret, "stopping");
 		break;
 	case ELECT_FOLLOWING:
 		if (elect_holder_kind(e) == HOLDER_SELF)
-			release_begin(e, now);
+			release_begin(e, now, ret);
 		else
 			release_end(e, now, ret);
 		break;
@@ -402,6 +372,26 @@ static void on_stop(struct elect *e, mono_t now, struct elect_actions *ret)
 	case ELECT_STOPPED:
 		break;
 	}
+}
+
+/* What we believe about the passing of time may be wrong, the write under way included. */
+static void on_doubt(struct elect *e, mono_t now, struct elect_actions *ret)
+{
+	static const char why[] = "the clock jumped or this process stood still";
+
+	e->seen_at = now;
+	elect_hold_doubt(e);
+	elect_handover_unprepare(e, ret, why);
+	if (e->state == ELECT_LEADING)
+		lapse(e, now, ret, why);
+	if (e->state == ELECT_FOLLOWING || e->state == ELECT_CLAIMING)
+		follow(e, now);
+}
+
+static void on_wire(struct elect *e, const struct elect_event *ev, struct elect_actions *ret)
+{
+	if (elect_hold_wire(e, ev, ret))
+		lapse(e, ev->now, ret, "another node answers");
 }
 
 static void on_event(struct elect *e, const struct elect_event *ev, struct elect_actions *ret)
@@ -429,10 +419,27 @@ static void on_event(struct elect *e, const struct elect_event *ev, struct elect
 	case ELECT_EV_STOP:
 		on_stop(e, ev->now, ret);
 		break;
+	case ELECT_EV_HANDOVER:
+	case ELECT_EV_PREPARED:
+	case ELECT_EV_REFUSED:
+		elect_handover_event(e, ev, ret);
+		break;
+	case ELECT_EV_WIRE:
+		on_wire(e, ev, ret);
+		break;
+	case ELECT_EV_DOUBT:
+		on_doubt(e, ev->now, ret);
+		break;
 	}
 }
 
 /* --- what is due --------------------------------------------------------------------------------------- */
+
+/* LEADING, RELEASING. */
+static mono_t write_due(const struct elect *e)
+{
+	return elect_handover_waits(e) ? e->move.until : e->next_write;
+}
 
 static void release_due(struct elect *e, mono_t now, struct elect_actions *ret)
 {
@@ -443,12 +450,12 @@ static void release_due(struct elect *e, mono_t now, struct elect_actions *ret)
 	    (!e->write_pending && !e->refused &&
 	     (elect_holder_kind(e) != HOLDER_SELF || e->releases == RELEASES_MAX))) {
 		release_end(e, now, ret);
-	} else if (!e->write_pending && mono_reached(now, e->next_write)) {
+	} else if (!e->write_pending && mono_reached(now, write_due(e))) {
 		if (e->refused) {
-			send_get(e, now, ret);
+			elect_send_get(e, now, ret);
 		} else {
 			e->releases++;
-			send_write(e, now, &r, ret);
+			elect_send_write(e, now, &r, ret);
 		}
 	}
 }
@@ -459,22 +466,38 @@ static void send_due(struct elect *e, mono_t now, struct elect_actions *ret)
 	if (e->state == ELECT_RELEASING)
 		release_due(e, now, ret);
 	if (e->state == ELECT_FOLLOWING && mono_reached(now, elect_follow_due(e)))
-		elect_follow_asks(e) ? send_get(e, now, ret) : claim(e, now, ret);
-	else if (e->state == ELECT_LEADING && !e->write_pending && mono_reached(now, e->next_write))
-		e->refused ? send_get(e, now, ret) : renew(e, now, ret);
+		elect_follow_asks(e) ? elect_send_get(e, now, ret) : claim(e, now, ret);
+	else if (e->state == ELECT_LEADING && !e->write_pending && mono_reached(now, write_due(e)))
+		e->refused ? elect_send_get(e, now, ret) : renew(e, now, ret);
 }
 
-static mono_t next_wake(const struct elect *e)
+static mono_t next_wake(const struct elect *e, mono_t now)
 {
-	mono_t next = e->write_pending ? e->write_timeout : e->next_write;
+	mono_t next = e->write_pending ? e->write_timeout : write_due(e);
 
 	if (e->state == ELECT_STOPPED)
 		return MONO_NEVER;
 	if (e->state == ELECT_FOLLOWING)
-		return elect_follow_due(e);
-	if (e->state == ELECT_LEADING)
-		return mono_min(next, e->deadline);
-	return e->state == ELECT_RELEASING ? mono_min(next, e->release_until) : next;
+		next = elect_follow_due(e);
+	else if (e->state == ELECT_RELEASING)
+		next = mono_min(next, e->release_until);
+	return mono_min(next, mono_min(elect_handover_wake(e), elect_hold_wake(e, now)));
+}
+
+/* Goes on past the deadline, if policy hold says so; or stops holding at it. */
+static void check_deadline(struct elect *e, mono_t now, struct elect_actions *ret)
+{
+	if (e->state != ELECT_LEADING)
+		return;
+	elect_hold_look(e, now, ret);
+	if (elect_hold_begins(e, now)) {
+		elect_handover_fail(e, ret, "no write succeeds");
+		elect_hold_begin(e, now);
+	}
+	if (elect_hold_lapsed(e, now))
+		lapse(e, now, ret, "the hold was not affirmed in time");
+	else if (!e->over.on && mono_reached(now, e->deadline))
+		lapse(e, now, ret, "the lease could not be renewed in time");
 }
 
 void elect_step(struct elect *e, const struct elect_event *ev, struct elect_actions *ret)
@@ -482,19 +505,18 @@ void elect_step(struct elect *e, const struct elect_event *ev, struct elect_acti
 	mono_t now = ev->now;
 
 	ret->n = 0;
-	if (e->state == ELECT_LEADING && mono_reached(now, e->deadline)) {
-		stop_holding(ret, "the lease could not be renewed in time");
-		e->state = e->write_pending ? ELECT_CLAIMING : ELECT_FOLLOWING;
-		e->why = "the lease was still ours";
-	}
+	check_deadline(e, now, ret);
 	if (e->state != ELECT_STOPPED)
 		on_event(e, ev, ret);
 	if (e->write_pending && mono_reached(now, e->write_timeout)) {
 		e->write_pending = false;
 		on_write_failed(e, now);
 	}
+	elect_handover_due(e, now, ret);
+	check_deadline(e, now, ret); /* again: what has happened may allow overtime, or end it */
+	elect_hold_due(e, now, ret);
 	send_due(e, now, ret);
-	ret->wake_at = next_wake(e);
+	ret->wake_at = next_wake(e, now);
 	assert(mono_before(now, ret->wake_at));
 }
 
@@ -502,6 +524,7 @@ void elect_init(struct elect *e, const struct elect_config *cfg)
 {
 	assert(*cfg->identity);
 	assert(cfg->duration_ms >= LEASE_MS_MIN && cfg->duration_ms <= LEASE_MS_MAX);
+	assert(cfg->delay_ms >= 0);
 	assert(cfg->renew_ms >= ELECT_RENEW_MS_MIN && cfg->renew_ms < cfg->duration_ms / 2);
 	memset(e, 0, sizeof(*e));
 	e->cfg = *cfg;
@@ -517,7 +540,24 @@ int64_t elect_margin_ms(int64_t duration_ms)
 
 bool elect_holds(const struct elect *e, mono_t now)
 {
-	return e->state == ELECT_LEADING && mono_before(now, e->deadline);
+	return e->state == ELECT_LEADING &&
+	       (mono_before(now, e->deadline) || (e->over.on && mono_before(now, e->over.gate_until)));
+}
+
+struct elect_gate elect_gate(const struct elect *e)
+{
+	struct elect_gate g = { .redirect_until = e->move.redirect_until, .redirect_to = "" };
+
+	if (g.redirect_until.ns > 0)
+		g.redirect_to = e->move.successor;
+	if (e->state == ELECT_LEADING) {
+		g.ip_until = e->over.on ? e->over.gate_until : e->deadline;
+		if (!e->move.shut && !e->over.looking)
+			g.arp_until = g.ip_until;
+	} else if (e->move.preparing != 0) {
+		g.ip_until = e->move.ip_until;
+	}
+	return g;
 }
 
 const char *elect_state_name(enum elect_state s)

@@ -31,7 +31,10 @@ enum holder_kind elect_record_kind(const struct elect *e)
 		return HOLDER_SELF;
 	if (!*e->seen.holder)
 		return HOLDER_NOBODY;
-	return !e->wrote && lease_same_node(e->seen.holder, e->cfg.identity) ? HOLDER_FORMER : HOLDER_OTHER;
+	if (!e->wrote && lease_same_node(e->seen.holder, e->cfg.identity))
+		return HOLDER_FORMER;
+	return e->seen.stage == LEASE_STAGE_CLAIM && e->seen.handover != 0 &&
+	       strcmp(e->seen.successor, e->cfg.identity) == 0 ? HOLDER_CEDED : HOLDER_OTHER;
 }
 
 enum holder_kind elect_holder_kind(const struct elect *e)
@@ -41,9 +44,10 @@ enum holder_kind elect_holder_kind(const struct elect *e)
 	return e->known ? elect_record_kind(e) : HOLDER_UNKNOWN;
 }
 
+/* As it counts for us: candidates that are preferred come first. */
 static mono_t record_expiry(const struct elect *e)
 {
-	return mono_add_ms(e->seen_at, e->seen.duration_ms);
+	return mono_add_ms(e->seen_at, e->seen.duration_ms + e->cfg.delay_ms);
 }
 
 void elect_follow_plan(struct elect *e, mono_t now)
@@ -64,20 +68,24 @@ void elect_follow_plan(struct elect *e, mono_t now)
 		break;
 	case HOLDER_SELF:
 	case HOLDER_FORMER:
+	case HOLDER_CEDED:
 		/* At once, but a backlog of old records must not make a write of each. */
 		if (e->write_id)
 			due = mono_max(now, mono_add_ms(e->write_sent, e->cfg.renew_ms / 8));
+		if (e->move.shut && e->seen.stage == LEASE_STAGE_CLAIM)
+			due = mono_max(due, e->move.until); /* the successor's turn */
 		break;
 	case HOLDER_NOBODY:
-		due = mono_add_ms(now, elect_jitter_ms(e, JITTER_FREE_MS));
+		due = mono_add_ms(now, e->cfg.delay_ms + elect_jitter_ms(e, JITTER_FREE_MS));
 		break;
 	case HOLDER_OTHER:
 		due = mono_add_ms(expiry, elect_jitter_ms(e, JITTER_FREE_MS));
-		e->next_probe = mono_add_ms(e->seen_at, e->seen.duration_ms * 2 / 3);
+		e->next_probe = mono_add_ms(e->seen_at, e->seen.duration_ms * 2 / 3 + e->cfg.delay_ms);
 		break;
 	case HOLDER_ABSENT:
+		due = mono_add_ms(now, e->cfg.delay_ms);
 		if (e->known && *e->seen.holder)
-			due = mono_max(now, expiry);
+			due = mono_max(due, expiry);
 		due = mono_add_ms(due, elect_jitter_ms(e, e->cfg.renew_ms / 4));
 		break;
 	}
@@ -91,8 +99,8 @@ mono_t elect_follow_due(const struct elect *e)
 	if (!e->fit || kind == HOLDER_UNKNOWN)
 		return MONO_NEVER;
 	/* Our own record needs no fresh view: nobody else's right is weighed, and the PUT itself tells whether
-	 * it is still ours.  So a holder is back with the API, not with the watch. */
-	if (e->refused || kind == HOLDER_SELF || kind == HOLDER_FORMER)
+	 * it is still ours.  So a holder is back with the API, not with the watch.  Nor does one ceded to us. */
+	if (e->refused || kind == HOLDER_SELF || kind == HOLDER_FORMER || kind == HOLDER_CEDED)
 		return e->next_write;
 	if (!e->fresh)
 		return MONO_NEVER;

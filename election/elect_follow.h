@@ -11,6 +11,7 @@ enum holder_kind {
 	HOLDER_NOBODY,	/* released */
 	HOLDER_SELF,
 	HOLDER_FORMER, /* an earlier process on this node */
+	HOLDER_CEDED, /* another, who has shut its ARP and names us: ours to claim */
 	HOLDER_OTHER,
 };
 

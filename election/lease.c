@@ -35,7 +35,8 @@ int64_t lease_duration_ms(int64_t seconds, int64_t annotation_ms)
 bool lease_record_eq(const struct lease_record *a, const struct lease_record *b)
 {
 	return a->duration_ms == b->duration_ms && a->transitions == b->transitions &&
-	       strcmp(a->holder, b->holder) == 0;
+	       strcmp(a->holder, b->holder) == 0 && a->policy == b->policy && a->stage == b->stage &&
+	       a->handover == b->handover && strcmp(a->successor, b->successor) == 0;
 }
 
 /* Length of the node's part of an identity: what precedes the last two '_'; 0 = not such an identity. */

@@ -15,10 +15,27 @@
 #define LEASE_MS_MIN 400
 #define LEASE_MS_MAX (24 * 60 * 60 * 1000)
 
+/* What the holder does when no write succeeds any more; annotation leasehold.io/policy.  Absent or nonsense = FENCE. */
+enum lease_policy {
+	LEASE_FENCE, /* silent at the deadline */
+	LEASE_HOLD,  /* goes on while nobody else answers: whoever wins the expired Lease looks at the wire first */
+};
+
+/* A planned move under way; annotation leasehold.io/handover: "prepare|claim NUMBER IDENTITY". */
+enum lease_stage {
+	LEASE_STAGE_NONE,
+	LEASE_STAGE_PREPARE, /* the holder asks 'successor' to get ready; it goes on answering */
+	LEASE_STAGE_CLAIM,   /* 'successor' may claim at once: the holder has shut its ARP and ND */
+};
+
 struct lease_record {
 	char holder[LEASE_HOLDER_MAX]; /* spec.holderIdentity; "" = nobody */
 	int64_t duration_ms;	       /* see lease_duration_ms(); > 0 */
 	uint32_t transitions;	       /* spec.leaseTransitions */
+	enum lease_policy policy;
+	enum lease_stage stage;
+	uint32_t handover;		  /* number of the move, so that an answer to an earlier one counts for nothing */
+	char successor[LEASE_HOLDER_MAX]; /* identity; "" with LEASE_STAGE_NONE */
 };
 
 /* The duration that governs: annotation leasehold.io/duration-ms when its ceiling in whole seconds equals

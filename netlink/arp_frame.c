@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* arp_frame.c: ARP frames to and from bytes.  Pure: announce_if sends them, nobody here receives. */
+/* arp_frame.c: ARP frames to and from bytes.  Pure: announce_if and wire_if send them, wire_if receives. */
 #include "netlink/arp_frame.h"
 
 #include <assert.h>
@@ -25,6 +25,15 @@ struct arp_frame arp_announcement(enum arp_op op, const uint8_t mac[static ARP_M
 	memcpy(f.sender_mac, mac, sizeof(f.sender_mac));
 	if (op == ARP_OP_REPLY)
 		memcpy(f.target_mac, mac, sizeof(f.target_mac));
+	return f;
+}
+
+struct arp_frame arp_probe(const uint8_t mac[static ARP_MAC_LEN], const struct ip *vip)
+{
+	struct arp_frame f = { .op = ARP_OP_REQUEST, .sender_ip = { .family = IP_V4 }, .target_ip = *vip };
+
+	memset(f.destination, 0xff, sizeof(f.destination));
+	memcpy(f.sender_mac, mac, sizeof(f.sender_mac));
 	return f;
 }
 

@@ -29,6 +29,10 @@ struct arp_frame {
  * counts as gratuitous (net/ipv4/arp.c).  Some switches and hosts learn from one only, so both are sent. */
 struct arp_frame arp_announcement(enum arp_op op, const uint8_t mac[static ARP_MAC_LEN], const struct ip *vip);
 
+/* The question who has 'vip' (v4), to everyone: RFC 5227 section 2.1.1's probe, whose SPA is 0 so that nobody learns from
+ * it.  Linux answers it by a reply to 'mac' alone (arp_process(), net/ipv4/arp.c). */
+struct arp_frame arp_probe(const uint8_t mac[static ARP_MAC_LEN], const struct ip *vip);
+
 /* Both addresses must be v4. */
 void arp_frame_build(const struct arp_frame *f, uint8_t buf[static ARP_FRAME_LEN]);
 

@@ -144,11 +144,6 @@ static int encode_alone(struct apply *a, struct batch *b, size_t group, const bo
 	return r;
 }
 
-static bool is_del(enum nat_op_kind kind)
-{
-	return kind == NAT_OP_VIP_DEL || kind == NAT_OP_FRONTEND_DEL || kind == NAT_OP_SLOT_DEL;
-}
-
 /* Looks at what was refused: deletions of what is not there are done already and are left out from now on.
  * The first other error and, in *ret_bad, its op; 0 = there is none. */
 static int sort_refusals(const struct apply *a, size_t group, bool *skip, size_t *ret_bad)
@@ -163,7 +158,7 @@ static int sort_refusals(const struct apply *a, size_t group, bool *skip, size_t
 		if (skip[i])
 			continue;
 		error = a->errors[message++];
-		if (error == -ENOENT && is_del(ops[i].kind)) {
+		if (error == -ENOENT && nat_op_is_del(ops[i].kind)) {
 			skip[i] = true;
 		} else if (error != 0 && r == 0) {
 			r = error;
@@ -178,7 +173,7 @@ static void keep_element_error(struct apply *a, int r, const struct nat_op *op)
 	struct err_info err = ERR_INFO_INIT;
 	char text[NAT_ELEM_TEXT_MAX];
 
-	keep_error(a, err_errno(&err, r, "%s element %s", is_del(op->kind) ? "deleting" : "adding",
+	keep_error(a, err_errno(&err, r, "%s element %s", nat_op_is_del(op->kind) ? "deleting" : "adding",
 				nat_elem_text(op, text)),
 		   &err);
 }

@@ -21,7 +21,7 @@
 
 struct reading {
 	struct nat_dump d;
-	size_t cap_vips, cap_frontends, cap_orphans;
+	size_t cap_vips, cap_guards, cap_locals, cap_homes, cap_frontends, cap_orphans;
 	int error;  /* of the callback, which cannot fail */
 	bool twice; /* an element came twice */
 };
@@ -29,6 +29,9 @@ struct reading {
 void nat_dump_free(struct nat_dump *d)
 {
 	free(d->vips);
+	free(d->guards);
+	free(d->locals);
+	free(d->homes);
 	free(d->frontends);
 	free(d->orphans);
 	free(d->storage);
@@ -56,14 +59,36 @@ static bool reserve(void **v, size_t n, size_t *cap, size_t size)
 	return true;
 }
 
-static int add_vip(struct reading *x, const struct nat_op *op)
+static int add_ip(struct ip **ips, size_t *n, size_t *cap, const struct ip *ip)
 {
-	void *v = x->d.vips;
+	void *v = *ips;
 
-	if (!reserve(&v, x->d.n_vips, &x->cap_vips, sizeof(*x->d.vips)))
+	if (!reserve(&v, *n, cap, sizeof(*ip)))
 		return -ENOMEM;
-	x->d.vips = v;
-	x->d.vips[x->d.n_vips++] = op->vip;
+	*ips = v;
+	(*ips)[(*n)++] = *ip;
+	return 0;
+}
+
+static int add_guard(struct reading *x, const struct nat_op *op)
+{
+	void *v = x->d.guards;
+
+	if (!reserve(&v, x->d.n_guards, &x->cap_guards, sizeof(*x->d.guards)))
+		return -ENOMEM;
+	x->d.guards = v;
+	x->d.guards[x->d.n_guards++] = (struct nat_guard){ op->vip, op->proto, op->port };
+	return 0;
+}
+
+static int add_home(struct reading *x, const struct nat_op *op)
+{
+	void *v = x->d.homes;
+
+	if (!reserve(&v, x->d.n_homes, &x->cap_homes, sizeof(*x->d.homes)))
+		return -ENOMEM;
+	x->d.homes = v;
+	x->d.homes[x->d.n_homes++] = (struct nat_home){ op->vip, op->ifindex };
 	return 0;
 }
 
@@ -129,7 +154,13 @@ static void on_element(void *ctx, const struct nat_op *op)
 	if (x->error < 0)
 		return;
 	if (op->kind == NAT_OP_VIP_ADD)
-		r = add_vip(x, op);
+		r = add_ip(&x->d.vips, &x->d.n_vips, &x->cap_vips, &op->vip);
+	else if (op->kind == NAT_OP_LOCAL_ADD)
+		r = add_ip(&x->d.locals, &x->d.n_locals, &x->cap_locals, &op->vip);
+	else if (op->kind == NAT_OP_GUARD_ADD)
+		r = add_guard(x, op);
+	else if (op->kind == NAT_OP_HOME_ADD)
+		r = add_home(x, op);
 	else if (op->kind == NAT_OP_FRONTEND_ADD)
 		r = add_frontend(x, op);
 	else
@@ -159,9 +190,19 @@ static int read_set(struct nlsock *s, enum nat_set set, struct reading *x, struc
 	return err_set(err, r, "%s: %s", nat_sets[set].name, inner.text);
 }
 
-static int vip_order(const void *a, const void *b)
+static int ip_order(const void *a, const void *b)
 {
 	return ip_cmp(a, b);
+}
+
+static int guard_order(const void *a, const void *b)
+{
+	return nat_guard_cmp(a, b);
+}
+
+static int home_order(const void *a, const void *b)
+{
+	return nat_home_cmp(a, b);
 }
 
 static int frontend_order(const void *a, const void *b)
@@ -209,7 +250,10 @@ static int read_all(struct nlsock *s, struct reading *x, struct err_info *err)
 		r = read_set(s, set, x, err);
 	if (r < 0)
 		return r;
-	if (sort_twice(x->d.vips, x->d.n_vips, sizeof(*x->d.vips), vip_order) ||
+	if (sort_twice(x->d.vips, x->d.n_vips, sizeof(*x->d.vips), ip_order) ||
+	    sort_twice(x->d.locals, x->d.n_locals, sizeof(*x->d.locals), ip_order) ||
+	    sort_twice(x->d.homes, x->d.n_homes, sizeof(*x->d.homes), home_order) ||
+	    sort_twice(x->d.guards, x->d.n_guards, sizeof(*x->d.guards), guard_order) ||
 	    sort_twice(x->d.frontends, x->d.n_frontends, sizeof(*x->d.frontends), frontend_order))
 		return err_set(err, -EINTR, "the kernel is resizing a map");
 	r = give_slots(&x->d);

@@ -24,17 +24,21 @@
 /* An attribute's length has 16 bits, and the list of elements is one attribute. */
 #define LIST_MAX (UINT16_MAX - 2 * ELEMENT_ROOM)
 
-static bool is_del(enum nat_op_kind kind)
-{
-	return kind == NAT_OP_VIP_DEL || kind == NAT_OP_FRONTEND_DEL || kind == NAT_OP_SLOT_DEL;
-}
-
 static enum nat_set_kind set_kind_of(enum nat_op_kind kind)
 {
 	switch (kind) {
 	case NAT_OP_VIP_ADD:
 	case NAT_OP_VIP_DEL:
-		return NAT_SET_KIND_VIPS;
+		break;
+	case NAT_OP_LOCAL_ADD:
+	case NAT_OP_LOCAL_DEL:
+		return NAT_SET_KIND_LOCALS;
+	case NAT_OP_HOME_ADD:
+	case NAT_OP_HOME_DEL:
+		return NAT_SET_KIND_HOMES;
+	case NAT_OP_GUARD_ADD:
+	case NAT_OP_GUARD_DEL:
+		return NAT_SET_KIND_GUARDS;
 	case NAT_OP_FRONTEND_ADD:
 	case NAT_OP_FRONTEND_DEL:
 		return NAT_SET_KIND_DISPATCH;
@@ -63,14 +67,17 @@ static size_t put_port(uint8_t *at, uint16_t port)
 
 static size_t make_key(const struct nat_op *op, uint8_t key[static KEY_MAX])
 {
+	const enum nat_set_kind kind = set_kind_of(op->kind);
 	size_t n = put_bytes(key, op->vip.b, ip_len(&op->vip));
 	uint32_t slot = op->slot;
 
-	if (set_kind_of(op->kind) == NAT_SET_KIND_VIPS)
+	if (kind == NAT_SET_KIND_VIPS || kind == NAT_SET_KIND_LOCALS)
 		return n;
+	if (kind == NAT_SET_KIND_HOMES)
+		return n + put_bytes(key + n, &op->ifindex, sizeof(op->ifindex));
 	n += put_bytes(key + n, &op->proto, sizeof(op->proto));
 	n += put_port(key + n, op->port);
-	if (set_kind_of(op->kind) == NAT_SET_KIND_SLOTS)
+	if (kind == NAT_SET_KIND_SLOTS)
 		n += put_bytes(key + n, &slot, sizeof(slot));
 	return n;
 }
@@ -127,8 +134,8 @@ static bool op_valid(const struct nat_op *op)
 /* One message of as many of the ops as belong together; *ret_n = how many. */
 static int put_message(struct batch *b, const struct nat_op *ops, size_t n, size_t *ret_n)
 {
-	uint16_t type = is_del(ops->kind) ? NFT_MSG_DELSETELEM : NFT_MSG_NEWSETELEM;
-	struct nlmsghdr *nlh = batch_message(b, type, is_del(ops->kind) ? 0 : NLM_F_CREATE, MESSAGE_ROOM);
+	uint16_t type = nat_op_is_del(ops->kind) ? NFT_MSG_DELSETELEM : NFT_MSG_NEWSETELEM;
+	struct nlmsghdr *nlh = batch_message(b, type, nat_op_is_del(ops->kind) ? 0 : NLM_F_CREATE, MESSAGE_ROOM);
 	struct nlattr *list;
 	size_t i = 0, list_at;
 
@@ -185,12 +192,16 @@ static bool read_key(struct nat_op *op, const struct nat_set_shape *set, const s
 	op->vip.family = (uint8_t)set->family;
 	memcpy(op->vip.b, at, ip_len(&op->vip));
 	at += ip_len(&op->vip);
-	if (set->kind == NAT_SET_KIND_VIPS)
+	if (set->kind == NAT_SET_KIND_VIPS || set->kind == NAT_SET_KIND_LOCALS)
 		return true;
+	if (set->kind == NAT_SET_KIND_HOMES) {
+		memcpy(&op->ifindex, at, sizeof(op->ifindex));
+		return true;
+	}
 	op->proto = at[0];
 	memcpy(&port, at + 4, sizeof(port));
 	op->port = be16toh(port);
-	if (set->kind == NAT_SET_KIND_DISPATCH)
+	if (set->kind != NAT_SET_KIND_SLOTS)
 		return true;
 	memcpy(&slot, at + 8, sizeof(slot));
 	op->slot = (uint16_t)slot;
@@ -245,6 +256,15 @@ static bool read_element(const struct nat_set_shape *set, const struct nlattr *e
 		return false;
 	switch (set->kind) {
 	case NAT_SET_KIND_VIPS:
+		return true;
+	case NAT_SET_KIND_LOCALS:
+		ret->kind = NAT_OP_LOCAL_ADD;
+		return true;
+	case NAT_SET_KIND_HOMES:
+		ret->kind = NAT_OP_HOME_ADD;
+		return true;
+	case NAT_SET_KIND_GUARDS:
+		ret->kind = NAT_OP_GUARD_ADD;
 		return true;
 	case NAT_SET_KIND_DISPATCH:
 		ret->kind = NAT_OP_FRONTEND_ADD;
@@ -304,7 +324,14 @@ char *nat_elem_text(const struct nat_op *op, char buf[static NAT_ELEM_TEXT_MAX])
 	ip_format(&op->vip, vip);
 	switch (set->kind) {
 	case NAT_SET_KIND_VIPS:
+	case NAT_SET_KIND_LOCALS:
 		snprintf(buf, NAT_ELEM_TEXT_MAX, "%s (set %s)", vip, set->name);
+		break;
+	case NAT_SET_KIND_HOMES:
+		snprintf(buf, NAT_ELEM_TEXT_MAX, "%s . interface %u (set %s)", vip, op->ifindex, set->name);
+		break;
+	case NAT_SET_KIND_GUARDS:
+		snprintf(buf, NAT_ELEM_TEXT_MAX, "%s . %s . %u (set %s)", vip, proto, op->port, set->name);
 		break;
 	case NAT_SET_KIND_DISPATCH:
 		snprintf(buf, NAT_ELEM_TEXT_MAX, "%s . %s . %u : %s-%u (map %s)", vip, proto, op->port,

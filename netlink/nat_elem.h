@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nat_elem.h: elements of the table's sets and maps as bytes.  A key is daddr . l4proto . dport [. slot], each
- * padded to 4 bytes, in network order but for the slot, which the kernel computes and thus has in the host's. */
+/* nat_elem.h: elements of the table's sets and maps as bytes.  A key is daddr . l4proto . dport [. slot] or
+ * part of it, or daddr . interface, each padded to 4 bytes, in network order but for slot and interface, which the
+ * kernel computes and thus has in the host's. */
 #pragma once
 
 #include <linux/netlink.h>

@@ -87,7 +87,7 @@ int nat_frame_add_set(struct batch *b, const struct nat_set_shape *set)
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, set->key_len);
 	/* Needed by the kernel, though we refer to sets by name: any number that the transaction has once. */
 	nftnl_set_set_u32(s, NFTNL_SET_ID, b->seq);
-	if (set->kind != NAT_SET_KIND_VIPS) {
+	if (nat_set_is_map(set)) {
 		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_MAP);
 		nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, set->data_type);
 		nftnl_set_set_u32(s, NFTNL_SET_DATA_LEN, set->data_len);
@@ -108,8 +108,8 @@ int nat_frame_add_chain(struct batch *b, const struct nat_chain_shape *chain)
 	if (!c || nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, NAT_TABLE) < 0 ||
 	    nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, chain->name) < 0)
 		return -ENOMEM;
-	if (chain->kind == NAT_CHAIN_BASE || chain->kind == NAT_CHAIN_REJECT) {
-		if (nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, chain->kind == NAT_CHAIN_BASE ? "nat" : "filter") < 0)
+	if (nat_chain_type(chain)) {
+		if (nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, nat_chain_type(chain)) < 0)
 			return -ENOMEM;
 		nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, chain->hook);
 		nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, chain->priority);

@@ -138,7 +138,7 @@ struct frame_batch {
 	struct batch b;
 	struct {
 		const char *kind, *name;
-	} about[STALE_MAX + NAT_SET_N + NAT_CHAIN_N * 4 + 1];
+	} about[STALE_MAX + NAT_SET_N + NAT_CHAIN_N * (NAT_CHAIN_RULES_MAX + 2) + 1];
 	int refused; /* error of the first refused message */
 	uint32_t refused_at;
 };
@@ -234,7 +234,8 @@ static int commit(struct nlsock *s, struct frame_batch *f, struct err_info *err)
 	if (f->refused == -ENOENT || f->refused == -EOPNOTSUPP || f->refused == -EAFNOSUPPORT)
 		return err_set(err, -EOPNOTSUPP,
 			       "table inet " NAT_TABLE ": this kernel cannot do what %s %s needs "
-			       "(CONFIG_NF_TABLES_INET, NFT_NAT, NFT_MASQ, NFT_CT, NFT_HASH, NFT_NUMGEN)",
+			       "(CONFIG_NF_TABLES_INET, NFT_NAT, NFT_MASQ, NFT_CT, NFT_HASH, NFT_NUMGEN, NFT_FIB_INET, "
+			       "NF_CONNTRACK_ZONES)",
 			       kind, name);
 	return err_wrap(err, r, "table inet " NAT_TABLE ", %s %s", kind, name);
 }

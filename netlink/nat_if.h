@@ -28,6 +28,12 @@ struct nat_dump {
 	size_t n_vips;
 	struct frontend *frontends; /* sorted, distinct; slots that are missing in the kernel have family IP_NONE */
 	size_t n_frontends;
+	struct nat_guard *guards; /* sorted, distinct, as are locals and homes */
+	size_t n_guards;
+	struct ip *locals;
+	size_t n_locals;
+	struct nat_home *homes;
+	size_t n_homes;
 	/* Elements that belong to no frontend (nothing of ours leaves any behind; somebody else's hand may): ops that
 	 * delete them.  Apply them before adding frontends, or an addition may be refused. */
 	struct nat_op *orphans;

@@ -14,6 +14,7 @@
 #define TYPE_IPV6 8u
 #define TYPE_PROTO 12u
 #define TYPE_PORT 13u
+#define TYPE_IFINDEX 20u
 #define CONCAT(a, b) ((a) << 6 | (b))
 
 /* Members of a concatenation are padded to 4 bytes. */
@@ -25,6 +26,12 @@
 const struct nat_set_shape nat_sets[NAT_SET_N] = {
 	[NAT_SET_VIPS4] = SET("vips4", NAT_SET_KIND_VIPS, IP_V4, TYPE_IPV4, 4),
 	[NAT_SET_VIPS6] = SET("vips6", NAT_SET_KIND_VIPS, IP_V6, TYPE_IPV6, 16),
+	[NAT_SET_LOCALS4] = SET("locals4", NAT_SET_KIND_LOCALS, IP_V4, TYPE_IPV4, 4),
+	[NAT_SET_LOCALS6] = SET("locals6", NAT_SET_KIND_LOCALS, IP_V6, TYPE_IPV6, 16),
+	[NAT_SET_HOMES4] = SET("homes4", NAT_SET_KIND_HOMES, IP_V4, CONCAT(TYPE_IPV4, TYPE_IFINDEX), 8),
+	[NAT_SET_HOMES6] = SET("homes6", NAT_SET_KIND_HOMES, IP_V6, CONCAT(TYPE_IPV6, TYPE_IFINDEX), 20),
+	[NAT_SET_GUARDS4] = SET("guards4", NAT_SET_KIND_GUARDS, IP_V4, SERVICE(TYPE_IPV4), 12),
+	[NAT_SET_GUARDS6] = SET("guards6", NAT_SET_KIND_GUARDS, IP_V6, SERVICE(TYPE_IPV6), 24),
 	[NAT_SET_DISPATCH4] = MAP("dispatch4", NAT_SET_KIND_DISPATCH, IP_V4, SERVICE(TYPE_IPV4), 12,
 				  NFT_DATA_VERDICT, 0),
 	[NAT_SET_DISPATCH6] = MAP("dispatch6", NAT_SET_KIND_DISPATCH, IP_V6, SERVICE(TYPE_IPV6), 24,
@@ -36,7 +43,7 @@ const struct nat_set_shape nat_sets[NAT_SET_N] = {
 };
 
 #define BALANCE(n, b, c) { .name = (n), .kind = NAT_CHAIN_BALANCE, .balance = (b), .n_slots = (c) }
-#define BASE(n, h, p) { .name = (n), .kind = NAT_CHAIN_BASE, .hook = (h), .priority = (p) }
+#define HOOKED(n, k, h, p) { .name = (n), .kind = (k), .hook = (h), .priority = (p) }
 
 const struct nat_chain_shape nat_chains[NAT_CHAIN_N] = {
 	BALANCE("hash-13", BALANCE_HASH, 13),
@@ -50,10 +57,12 @@ const struct nat_chain_shape nat_chains[NAT_CHAIN_N] = {
 	BALANCE("random-1021", BALANCE_RANDOM, 1021),
 	BALANCE("random-5003", BALANCE_RANDOM, 5003),
 	{ .name = "services", .kind = NAT_CHAIN_SERVICES },
-	BASE("nat-prerouting", NF_INET_PRE_ROUTING, NAT_PRIORITY_DNAT),
-	BASE("nat-output", NF_INET_LOCAL_OUT, NAT_PRIORITY_DNAT),
-	BASE("nat-postrouting", NF_INET_POST_ROUTING, NAT_PRIORITY_SNAT),
-	{ .name = "filter-input", .kind = NAT_CHAIN_REJECT, .hook = NF_INET_LOCAL_IN, .priority = NAT_PRIORITY_FILTER },
+	HOOKED("nat-prerouting", NAT_CHAIN_BASE, NF_INET_PRE_ROUTING, NAT_PRIORITY_DNAT),
+	HOOKED("nat-output", NAT_CHAIN_BASE, NF_INET_LOCAL_OUT, NAT_PRIORITY_DNAT),
+	HOOKED("nat-postrouting", NAT_CHAIN_SOURCE, NF_INET_POST_ROUTING, NAT_PRIORITY_SNAT),
+	HOOKED("zone-prerouting", NAT_CHAIN_ZONE, NF_INET_PRE_ROUTING, NAT_PRIORITY_ZONE),
+	HOOKED("guard-prerouting", NAT_CHAIN_GUARD, NF_INET_PRE_ROUTING, NAT_PRIORITY_GUARD),
+	HOOKED("filter-input", NAT_CHAIN_REJECT, NF_INET_LOCAL_IN, NAT_PRIORITY_FILTER),
 };
 
 const struct nat_chain_shape *nat_chain_of(enum balance balance, uint16_t n_slots)
@@ -83,16 +92,42 @@ const struct nat_set_shape *nat_set_named(const char *name)
 
 const struct nat_set_shape *nat_set_of(enum nat_set_kind kind, enum ip_family family)
 {
-	size_t base = kind == NAT_SET_KIND_VIPS ? NAT_SET_VIPS4 :
-		      kind == NAT_SET_KIND_DISPATCH ? NAT_SET_DISPATCH4 : NAT_SET_SLOTS4;
+	/* Two of each kind, in the order of the kinds. */
+	_Static_assert(NAT_SET_SLOTS4 == 2 * NAT_SET_KIND_SLOTS, "sets stand in the order of their kinds");
+	return &nat_sets[2 * kind + (family == IP_V6)];
+}
 
-	return &nat_sets[base + (family == IP_V6)];
+const char *nat_chain_type(const struct nat_chain_shape *c)
+{
+	switch (c->kind) {
+	case NAT_CHAIN_BASE:
+	case NAT_CHAIN_SOURCE:
+		return "nat";
+	case NAT_CHAIN_ZONE:
+	case NAT_CHAIN_GUARD:
+	case NAT_CHAIN_REJECT:
+		return "filter";
+	case NAT_CHAIN_SERVICES:
+	case NAT_CHAIN_BALANCE:
+		break;
+	}
+	return NULL;
 }
 
 unsigned int nat_chain_rules(const struct nat_chain_shape *c)
 {
-	if (c->kind == NAT_CHAIN_REJECT)
-		return 4; /* one a family for TCP, then one a family for UDP */
-	/* One a family; only the chains that jump to the services have a single rule for both. */
-	return c->kind == NAT_CHAIN_BASE && c->hook != NF_INET_POST_ROUTING ? 1 : 2;
+	switch (c->kind) {
+	case NAT_CHAIN_BASE:
+		return 1; /* for both families */
+	case NAT_CHAIN_SOURCE:
+	case NAT_CHAIN_GUARD:
+		return 6; /* in pairs, here and below: one a family */
+	case NAT_CHAIN_ZONE:
+	case NAT_CHAIN_REJECT:
+		return 4;
+	case NAT_CHAIN_SERVICES:
+	case NAT_CHAIN_BALANCE:
+		break;
+	}
+	return 2;
 }

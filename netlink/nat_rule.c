@@ -14,6 +14,7 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/rtnetlink.h>
 #include <stdbool.h>
 
 #include "netlink/nat_udata.h"
@@ -26,14 +27,14 @@ struct family {
 	uint32_t hash_saddr, hash_sport;
 	uint32_t ct_destination;
 	uint8_t port_unreachable; /* ICMP or ICMPv6 code */
-	const char *vips, *dispatch, *slots;
+	const char *vips, *locals, *homes, *guards, *dispatch, *slots;
 };
 
 static const struct family families[] = {
 	{ NFPROTO_IPV4, 4, 12, 16, NFT_REG32_01, NFT_REG32_02, NFT_REG32_03, NFT_REG_3, NFT_REG32_09, NFT_CT_DST_IP,
-	  ICMP_PORT_UNREACH, "vips4", "dispatch4", "slots4" },
+	  ICMP_PORT_UNREACH, "vips4", "locals4", "homes4", "guards4", "dispatch4", "slots4" },
 	{ NFPROTO_IPV6, 16, 8, 24, NFT_REG_2, NFT_REG32_05, NFT_REG32_06, NFT_REG32_11, NFT_REG32_15, NFT_CT_DST_IP6,
-	  ICMPV6_PORT_UNREACH, "vips6", "dispatch6", "slots6" },
+	  ICMPV6_PORT_UNREACH, "vips6", "locals6", "homes6", "guards6", "dispatch6", "slots6" },
 };
 
 struct builder {
@@ -157,18 +158,138 @@ static void put_dnat_match(struct builder *b, uint32_t op)
 	set_bytes(b, e, NFTNL_EXPR_CMP_DATA, &zero, sizeof(zero));
 }
 
+/* The connection's VIP into register 1. */
+static void put_original_daddr(struct builder *b, const struct family *f)
+{
+	struct nftnl_expr *e = APPEND(b, "ct", { NFTNL_EXPR_CT_KEY, f->ct_destination },
+				      { NFTNL_EXPR_CT_DREG, NFT_REG_1 });
+
+	if (e)
+		nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_ORIGINAL);
+}
+
 /* Brings replies back to this node: also from a backend that is the client itself, and to a client on this node,
  * whose source address is the VIP.  Only for connections that were sent elsewhere by DNAT. */
 static void put_masquerade(struct builder *b, const struct family *f)
 {
-	struct nftnl_expr *e;
-
 	put_dnat_match(b, NFT_CMP_NEQ);
-	e = APPEND(b, "ct", { NFTNL_EXPR_CT_KEY, f->ct_destination }, { NFTNL_EXPR_CT_DREG, NFT_REG_1 });
-	if (e)
-		nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_ORIGINAL);
+	put_original_daddr(b, f);
 	put_lookup(b, f->vips, false, 0);
 	APPEND(b, "masq", { NFTNL_EXPR_MASQ_FLAGS, 0 });
+}
+
+/* VIP . interface is a home; 'key': NFT_META_IIF (in postrouting since Linux 5.7; 0 for what this node sends itself)
+ * or NFT_META_OIF. */
+static void put_home_match(struct builder *b, const struct family *f, uint32_t key)
+{
+	put_original_daddr(b, f);
+	APPEND(b, "meta", { NFTNL_EXPR_META_KEY, key }, { NFTNL_EXPR_META_DREG, f->proto });
+	put_lookup(b, f->homes, false, 0);
+}
+
+/* Source NAT to the VIP: what came in by the VIP's interface and leaves by it, or goes to a backend of this node. */
+static void put_snat(struct builder *b, const struct family *f, bool local)
+{
+	put_dnat_match(b, NFT_CMP_NEQ);
+	put_home_match(b, f, NFT_META_IIF);
+	if (local) {
+		put_family_match(b, f);
+		put_payload(b, NFT_PAYLOAD_NETWORK_HEADER, f->daddr, f->len, NFT_REG_1);
+		put_lookup(b, f->locals, false, 0);
+	} else {
+		put_home_match(b, f, NFT_META_OIF);
+	}
+	put_original_daddr(b, f);
+	APPEND(b, "nat", { NFTNL_EXPR_NAT_TYPE, NFT_NAT_SNAT }, { NFTNL_EXPR_NAT_FAMILY, f->nfproto },
+	       { NFTNL_EXPR_NAT_REG_ADDR_MIN, NFT_REG_1 });
+}
+
+static void put_address_match(struct builder *b, const struct family *f, uint32_t offset, const char *set)
+{
+	put_payload(b, NFT_PAYLOAD_NETWORK_HEADER, offset, f->len, NFT_REG_1);
+	put_lookup(b, set, false, 0);
+}
+
+/* From a backend's address, protocol and port, or to them. */
+static void put_guard_match(struct builder *b, const struct family *f, bool from)
+{
+	put_payload(b, NFT_PAYLOAD_NETWORK_HEADER, from ? f->saddr : f->daddr, f->len, NFT_REG_1);
+	APPEND(b, "meta", { NFTNL_EXPR_META_KEY, NFT_META_L4PROTO }, { NFTNL_EXPR_META_DREG, f->proto });
+	put_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, from ? 0 : 2, 2, f->dport);
+	put_lookup(b, f->guards, false, 0);
+}
+
+static void put_verdict(struct builder *b, uint32_t verdict)
+{
+	APPEND(b, "immediate", { NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT }, { NFTNL_EXPR_IMM_VERDICT, verdict });
+}
+
+/* Matches packets whose destination is (op EQ) or is not (op NEQ) an address of this node. */
+static void put_local_match(struct builder *b, uint32_t op)
+{
+	static const uint32_t local = RTN_LOCAL;
+	struct nftnl_expr *e;
+
+	APPEND(b, "fib", { NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE },
+	       { NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR }, { NFTNL_EXPR_FIB_DREG, NFT_REG_1 });
+	e = APPEND(b, "cmp", { NFTNL_EXPR_CMP_SREG, NFT_REG_1 }, { NFTNL_EXPR_CMP_OP, op });
+	set_bytes(b, e, NFTNL_EXPR_CMP_DATA, &local, sizeof(local));
+}
+
+/* Both directions of what another holder sends through this node.  Answers are its own affair while the VIP is not
+ * this node's: once it is, they are looked for among its own connections, and if unknown meet the guard. */
+static void put_zone(struct builder *b, const struct family *f, bool answer)
+{
+	static const uint16_t zone = NAT_ZONE;
+	struct nftnl_expr *e;
+
+	put_family_match(b, f);
+	put_address_match(b, f, answer ? f->daddr : f->saddr, f->vips);
+	put_guard_match(b, f, answer);
+	if (answer)
+		put_local_match(b, NFT_CMP_NEQ);
+	e = APPEND(b, "immediate", { NFTNL_EXPR_IMM_DREG, NFT_REG_1 });
+	set_bytes(b, e, NFTNL_EXPR_IMM_DATA, &zone, sizeof(zone));
+	APPEND(b, "ct", { NFTNL_EXPR_CT_KEY, NFT_CT_ZONE }, { NFTNL_EXPR_CT_SREG, NFT_REG_1 });
+}
+
+enum guard {
+	GUARD_INVALID,
+	GUARD_BACKEND,
+	GUARD_LATE, /* of a client who has not heard yet that the VIP has left */
+};
+
+static void put_guard(struct builder *b, const struct family *f, enum guard guard)
+{
+	const bool invalid = guard == GUARD_INVALID;
+	static const uint32_t zero;
+	const uint32_t state = invalid ? NF_CT_STATE_INVALID_BIT : NF_CT_STATE_BIT(IP_CT_NEW);
+	struct nftnl_expr *e;
+
+	put_family_match(b, f);
+	put_address_match(b, f, f->daddr, f->vips);
+	APPEND(b, "ct", { NFTNL_EXPR_CT_KEY, NFT_CT_STATE }, { NFTNL_EXPR_CT_DREG, NFT_REG_1 });
+	e = APPEND(b, "bitwise", { NFTNL_EXPR_BITWISE_SREG, NFT_REG_1 }, { NFTNL_EXPR_BITWISE_DREG, NFT_REG_1 },
+		   { NFTNL_EXPR_BITWISE_LEN, sizeof(state) });
+	set_bytes(b, e, NFTNL_EXPR_BITWISE_MASK, &state, sizeof(state));
+	set_bytes(b, e, NFTNL_EXPR_BITWISE_XOR, &zero, sizeof(zero));
+	e = APPEND(b, "cmp", { NFTNL_EXPR_CMP_SREG, NFT_REG_1 }, { NFTNL_EXPR_CMP_OP, NFT_CMP_NEQ });
+	set_bytes(b, e, NFTNL_EXPR_CMP_DATA, &zero, sizeof(zero));
+	switch (guard) {
+	case GUARD_INVALID:
+		put_local_match(b, NFT_CMP_EQ);
+		break;
+	case GUARD_BACKEND:
+		put_guard_match(b, f, true);
+		break;
+	case GUARD_LATE:
+		put_payload(b, NFT_PAYLOAD_NETWORK_HEADER, f->daddr, f->len, NFT_REG_1);
+		APPEND(b, "meta", { NFTNL_EXPR_META_KEY, NFT_META_IIF }, { NFTNL_EXPR_META_DREG, f->proto });
+		put_lookup(b, f->homes, false, 0);
+		put_local_match(b, NFT_CMP_NEQ);
+		break;
+	}
+	put_verdict(b, NF_DROP);
 }
 
 /* A VIP's packet that no backend took is refused before conntrack confirms its connection: a UDP flow that was once
@@ -205,10 +326,19 @@ static void put_rule(struct builder *b, const struct nat_chain_shape *c, unsigne
 
 	switch (c->kind) {
 	case NAT_CHAIN_BASE:
-		if (c->hook == NF_INET_POST_ROUTING)
-			put_masquerade(b, f);
+		put_jump(b, "services");
+		break;
+	case NAT_CHAIN_SOURCE:
+		if (i < 4)
+			put_snat(b, f, i >= 2);
 		else
-			put_jump(b, "services");
+			put_masquerade(b, f);
+		break;
+	case NAT_CHAIN_ZONE:
+		put_zone(b, f, i >= 2);
+		break;
+	case NAT_CHAIN_GUARD:
+		put_guard(b, f, i < 2 ? GUARD_INVALID : i < 4 ? GUARD_BACKEND : GUARD_LATE);
 		break;
 	case NAT_CHAIN_SERVICES:
 		put_dispatch(b, f);

@@ -112,12 +112,13 @@ struct nat_udata nat_udata_set(const struct nat_set_shape *set)
 	struct nat_udata u = { .len = 0 };
 	size_t type, data;
 
-	if (set->kind == NAT_SET_KIND_VIPS) {
+	if (set->kind == NAT_SET_KIND_VIPS || set->kind == NAT_SET_KIND_LOCALS) {
 		put_u32(&u, SET_KEY_BYTE_ORDER, BYTE_ORDER_BIG);
 		return u;
 	}
 	put_u32(&u, SET_KEY_BYTE_ORDER, BYTE_ORDER_NONE);
-	put_u32(&u, SET_DATA_BYTE_ORDER, BYTE_ORDER_NONE);
+	if (nat_set_is_map(set))
+		put_u32(&u, SET_DATA_BYTE_ORDER, BYTE_ORDER_NONE);
 	type = open_nest(&u, SET_KEY_TYPEOF);
 	put_u32(&u, TYPEOF_EXPRESSION, EXPRESSION_CONCAT);
 	data = open_nest(&u, TYPEOF_DATA);
@@ -141,7 +142,8 @@ struct nat_udata nat_udata_set(const struct nat_set_shape *set)
 		close_nest(&u, data);
 		close_nest(&u, type);
 	}
-	put_u32(&u, SET_DATA_INTERVAL, 0);
+	if (nat_set_is_map(set))
+		put_u32(&u, SET_DATA_INTERVAL, 0);
 	return u;
 }
 

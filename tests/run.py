@@ -146,6 +146,7 @@ def check(counts, seeds="500"):
 
 def everything(counts):
     check(counts, "10000")
+    one(counts, "gate, frame by frame", ["build/release/netns/gate_frames"])
     one(counts, "simulation, mutants", ["build/release/sim", "--mutants"], 600)
     one(counts, "layers and purity, broken on purpose", ["make", "check-layers", "LAYERS_FLAGS=--self-test"], 600)
     build(counts, "release, clang, warnings are errors", "CC=clang", "all", "unit-programs")

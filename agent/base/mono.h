@@ -4,7 +4,7 @@
  *
  * CLOCK_BOOTTIME and not CLOCK_MONOTONIC: it goes on during suspend, so a machine that slept does not
  * believe a deadline that has passed.  Durations are plain int64_t in milliseconds or nanoseconds with
- * the unit last in the name.  Everything here but mono_now() is pure. */
+ * the unit last in the name.  Everything here but mono_now() and mono_clocks_now() is pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,6 +20,17 @@ typedef struct {
 
 /* The present moment.  Read once per wake of the loop and passed on. */
 mono_t mono_now(void);
+
+/* The three clocks at one moment, for those who compare them (suspend, a paused VM). */
+struct mono_clocks {
+	mono_t boot;		/* CLOCK_BOOTTIME: goes on during suspend */
+	int64_t monotonic_ns;	/* CLOCK_MONOTONIC: does not */
+	int64_t realtime_ns;	/* CLOCK_REALTIME: the wall clock, which others may set */
+	int64_t blur_ns;	/* the three were read within this time */
+};
+
+/* Reads again when the thread was interrupted between the clocks, a few times; blur_ns says how well it went. */
+struct mono_clocks mono_clocks_now(void);
 
 static inline bool mono_is_never(mono_t t)
 {

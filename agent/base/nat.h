@@ -29,9 +29,30 @@ struct frontend {
 	uint16_t n_slots;	     /* a member of NAT_CLASSES */
 };
 
+/* A backend as the source of packets.  What comes from one to a VIP without a connection that conntrack knows is
+ * dropped: the answer to a connection whose holder has changed would otherwise be refused, and the connection be
+ * dead.  Protocol and port belong to it, because backends are clients of VIPs too. */
+struct nat_guard {
+	struct ip ip;
+	uint8_t proto; /* IPPROTO_* */
+	uint16_t port; /* host byte order */
+};
+
+/* An interface of this node that carries the VIP when this node holds it. */
+struct nat_home {
+	struct ip vip;
+	uint32_t ifindex;
+};
+
 enum nat_op_kind {
 	NAT_OP_VIP_ADD,	     /* 'vip' into the set of VIPs (source NAT, leftovers) */
 	NAT_OP_VIP_DEL,
+	NAT_OP_LOCAL_ADD,    /* 'vip' is the address of a backend on this node */
+	NAT_OP_LOCAL_DEL,
+	NAT_OP_HOME_ADD,     /* vip . ifindex */
+	NAT_OP_HOME_DEL,
+	NAT_OP_GUARD_ADD,    /* vip . proto . port: 'vip' is the address of the backend */
+	NAT_OP_GUARD_DEL,
 	NAT_OP_FRONTEND_ADD, /* dispatch vip . proto . port -> chain of (balance, n_slots) */
 	NAT_OP_FRONTEND_DEL,
 	NAT_OP_SLOT_ADD, /* map vip . proto . port . slot -> backend */
@@ -48,8 +69,14 @@ struct nat_op {
 	enum balance balance; /* FRONTEND_*, else 0 */
 	uint16_t n_slots;     /* FRONTEND_*, else 0 */
 	uint16_t slot;	      /* SLOT_*, else 0 */
+	uint32_t ifindex;     /* HOME_*, else 0 */
 	struct ip_port backend; /* SLOT_*, else zero */
 };
+
+static inline bool nat_op_is_del(enum nat_op_kind kind)
+{
+	return kind % 2 == NAT_OP_VIP_DEL % 2; /* in pairs */
+}
 
 /* Order of frontends everywhere: vip, proto, port. */
 static inline int frontend_cmp(const struct frontend *a, const struct frontend *b)
@@ -61,4 +88,24 @@ static inline int frontend_cmp(const struct frontend *a, const struct frontend *
 	if (a->proto != b->proto)
 		return a->proto < b->proto ? -1 : 1;
 	return (a->port > b->port) - (a->port < b->port);
+}
+
+/* Order of guards: address, proto, port. */
+static inline int nat_guard_cmp(const struct nat_guard *a, const struct nat_guard *b)
+{
+	int c = ip_cmp(&a->ip, &b->ip);
+
+	if (c)
+		return c;
+	if (a->proto != b->proto)
+		return a->proto < b->proto ? -1 : 1;
+	return (a->port > b->port) - (a->port < b->port);
+}
+
+/* Order of homes: vip, interface. */
+static inline int nat_home_cmp(const struct nat_home *a, const struct nat_home *b)
+{
+	int c = ip_cmp(&a->vip, &b->vip);
+
+	return c ? c : (a->ifindex > b->ifindex) - (a->ifindex < b->ifindex);
 }

@@ -65,6 +65,7 @@ struct service {
 	/* Allocated: annotation leasehold.io/allocated, our own durable record. */
 	struct ip allocated[OBJECT_ADDRESSES_MAX];
 	size_t n_allocated;
+	const char *lease; /* annotation leasehold.io/lease, beside the allocation: see agent/core/groups.h; "" = none */
 	const char *sharing_key; /* leasehold.io/sharing-key or its alias; "" = none */
 	enum balance balance;	 /* leasehold.io/balance */
 	/* First annotation or field of ours that could not be read, with its place and reason; "" = all well.

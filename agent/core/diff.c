@@ -105,26 +105,51 @@ static void walk_frontends(struct writer *w, const struct nat_state *now, const 
 	}
 }
 
-/* The elements of a[0..n_a) that are not in b[0..n_b), in order. */
+/* The elements of a that are not in b, in order. */
 struct gone {
-	const struct ip *a, *b;
-	size_t n_a, n_b, i, j;
+	const void *a, *b;
+	size_t n_a, n_b;
+	size_t size; /* of an element */
+	int (*cmp)(const void *a, const void *b);
+	size_t i, j;
 };
 
-static const struct ip *next_gone(struct gone *g)
+static const void *next_gone(struct gone *g)
 {
-	while (g->i < g->n_a) {
-		const struct ip *ip = &g->a[g->i++];
+	const unsigned char *a = g->a, *b = g->b;
 
-		while (g->j < g->n_b && ip_cmp(&g->b[g->j], ip) < 0)
+	while (g->i < g->n_a) {
+		const void *x = a + g->size * g->i++;
+
+		while (g->j < g->n_b && g->cmp(b + g->size * g->j, x) < 0)
 			g->j++;
-		if (g->j == g->n_b || ip_cmp(&g->b[g->j], ip) != 0)
-			return ip;
+		if (g->j == g->n_b || g->cmp(b + g->size * g->j, x) != 0)
+			return x;
 	}
 	return NULL;
 }
 
-static void walk_vips(struct writer *w, enum nat_op_kind kind, struct gone g)
+static int ip_order(const void *a, const void *b)
+{
+	return ip_cmp(a, b);
+}
+
+static int guard_order(const void *a, const void *b)
+{
+	return nat_guard_cmp(a, b);
+}
+
+static int home_order(const void *a, const void *b)
+{
+	return nat_home_cmp(a, b);
+}
+
+static struct gone gone_ips(const struct ip *a, size_t n_a, const struct ip *b, size_t n_b)
+{
+	return (struct gone){ .a = a, .n_a = n_a, .b = b, .n_b = n_b, .size = sizeof(*a), .cmp = ip_order };
+}
+
+static void walk_ips(struct writer *w, enum nat_op_kind kind, struct gone g)
 {
 	const size_t begin = w->n_ops;
 	const struct ip *ip;
@@ -137,14 +162,47 @@ static void walk_vips(struct writer *w, enum nat_op_kind kind, struct gone g)
 	end_group(w, begin);
 }
 
+static void walk_guards(struct writer *w, enum nat_op_kind kind, const struct nat_state *a, const struct nat_state *b)
+{
+	struct gone g = { .a = a->guards, .n_a = a->n_guards, .b = b->guards, .n_b = b->n_guards,
+			  .size = sizeof(*a->guards), .cmp = guard_order };
+	const size_t begin = w->n_ops;
+	const struct nat_guard *guard;
+
+	while ((guard = next_gone(&g))) {
+		struct nat_op op = { .kind = kind, .vip = guard->ip, .proto = guard->proto, .port = guard->port };
+
+		put(w, &op);
+	}
+	end_group(w, begin);
+}
+
+static void walk_homes(struct writer *w, enum nat_op_kind kind, const struct nat_state *a, const struct nat_state *b)
+{
+	struct gone g = { .a = a->homes, .n_a = a->n_homes, .b = b->homes, .n_b = b->n_homes,
+			  .size = sizeof(*a->homes), .cmp = home_order };
+	const size_t begin = w->n_ops;
+	const struct nat_home *home;
+
+	while ((home = next_gone(&g))) {
+		struct nat_op op = { .kind = kind, .vip = home->vip, .ifindex = home->ifindex };
+
+		put(w, &op);
+	}
+	end_group(w, begin);
+}
+
 static void walk(struct writer *w, const struct nat_state *now, const struct nat_state *old)
 {
-	struct gone add = { .a = now->vips, .n_a = now->n_vips, .b = old->vips, .n_b = old->n_vips };
-	struct gone del = { .a = old->vips, .n_a = old->n_vips, .b = now->vips, .n_b = now->n_vips };
-
-	walk_vips(w, NAT_OP_VIP_ADD, add);
+	walk_ips(w, NAT_OP_VIP_ADD, gone_ips(now->vips, now->n_vips, old->vips, old->n_vips));
+	walk_guards(w, NAT_OP_GUARD_ADD, now, old);
+	walk_homes(w, NAT_OP_HOME_ADD, now, old);
+	walk_ips(w, NAT_OP_LOCAL_ADD, gone_ips(now->locals, now->n_locals, old->locals, old->n_locals));
 	walk_frontends(w, now, old);
-	walk_vips(w, NAT_OP_VIP_DEL, del);
+	walk_ips(w, NAT_OP_LOCAL_DEL, gone_ips(old->locals, old->n_locals, now->locals, now->n_locals));
+	walk_homes(w, NAT_OP_HOME_DEL, old, now);
+	walk_guards(w, NAT_OP_GUARD_DEL, old, now);
+	walk_ips(w, NAT_OP_VIP_DEL, gone_ips(old->vips, old->n_vips, now->vips, now->n_vips));
 }
 
 int diff_nat(const struct nat_state *wanted, const struct nat_state *observed, struct arena *arena,
@@ -176,8 +234,8 @@ static size_t fill(struct gone g, struct ip *to)
 int diff_addrs(const struct ip *wanted, size_t n_wanted, const struct ip *observed, size_t n_observed,
 	       struct arena *arena, struct addr_diff *ret)
 {
-	struct gone add = { .a = wanted, .n_a = n_wanted, .b = observed, .n_b = n_observed };
-	struct gone del = { .a = observed, .n_a = n_observed, .b = wanted, .n_b = n_wanted };
+	struct gone add = gone_ips(wanted, n_wanted, observed, n_observed);
+	struct gone del = gone_ips(observed, n_observed, wanted, n_wanted);
 	struct addr_diff d = { .n_add = fill(add, NULL), .n_del = fill(del, NULL) };
 
 	d.add = arena_take_array(arena, d.n_add, sizeof(*d.add));

@@ -14,19 +14,26 @@ struct nat_state {
 	size_t n_vips;
 	const struct frontend *frontends; /* sorted by frontend_cmp(), distinct */
 	size_t n_frontends;
+	const struct nat_guard *guards; /* sorted by nat_guard_cmp(), distinct */
+	size_t n_guards;
+	const struct ip *locals; /* sorted, distinct */
+	size_t n_locals;
+	const struct nat_home *homes; /* sorted by nat_home_cmp(), distinct */
+	size_t n_homes;
 };
 
 struct nat_plan {
 	struct nat_op *ops; /* in the order to apply */
 	size_t n_ops;
 	/* ops that must go together in one transaction: group i is [ends[i-1], ends[i]), ends[-1] = 0.  One group a
-	 * frontend; sets of VIPs are a group of their own (adds first, deletes last). */
+	 * frontend; each of the sets is a group of its own (adds first, deletes last). */
 	size_t *ends;
 	size_t n_groups;
 };
 
-/* From 'observed' to 'wanted'.  A new VIP enters its set before its frontends, a gone one leaves it after; a
- * frontend's slots are added before its dispatch and deleted after.  -ENOSPC: call again with more. */
+/* From 'observed' to 'wanted'.  A new VIP enters its set before its frontends, a gone one leaves it after, and so do
+ * guards, homes and local backends; a frontend's slots are added before its dispatch and deleted after.
+ * -ENOSPC: call again with more. */
 MUST_USE int diff_nat(const struct nat_state *wanted, const struct nat_state *observed, struct arena *arena,
 		      struct nat_plan *ret);
 

@@ -23,6 +23,12 @@ struct builder {
 	struct arena *arena;
 	struct wanted out;
 	struct ip_port *backends; /* room for those of any one Service */
+	size_t cap_guards, cap_locals, cap_homes;
+};
+
+/* How much there may be of each at most. */
+struct room {
+	size_t vips, frontends, backends, guards, locals;
 };
 
 static bool serves(const struct pool_decision *d)
@@ -54,6 +60,21 @@ static int frontend_order(const void *a, const void *b)
 static int backend_order(const void *a, const void *b)
 {
 	return ip_port_cmp(a, b);
+}
+
+static int guard_order(const void *a, const void *b)
+{
+	return nat_guard_cmp(a, b);
+}
+
+static int home_order(const void *a, const void *b)
+{
+	return nat_home_cmp(a, b);
+}
+
+static int ip_order(const void *a, const void *b)
+{
+	return ip_cmp(a, b);
 }
 
 /* ---- slices of a Service ---- */
@@ -128,7 +149,47 @@ static int find_backends(struct builder *b, const struct join *j, uint8_t family
 	return 0;
 }
 
-/* ---- the two lists ---- */
+/* ---- the lists ---- */
+
+/* The backends of a port as sources.  A Service has one address a family, so each comes once for each port. */
+static void add_guards(struct builder *b, uint8_t proto, size_t n_backends)
+{
+	assert(b->cap_guards - b->out.n_guards >= n_backends);
+	for (size_t i = 0; i < n_backends; i++)
+		b->out.guards[b->out.n_guards++] =
+			(struct nat_guard){ b->backends[i].ip, proto, b->backends[i].port };
+}
+
+static bool is_here(const struct wanted_input *in, const struct endpoint *ep)
+{
+	return in->snat_to_vip && in->node && *in->node && text_eq(ep->node, in->node);
+}
+
+/* Ready or not: a connection may still go there. */
+static void add_locals(struct builder *b, const struct join *j)
+{
+	for (size_t i = 0; i < j->n; i++) {
+		const struct slice *slice = j->slices[i];
+
+		for (size_t e = 0; e < slice->n_endpoints; e++) {
+			if (!is_here(b->in, &slice->endpoints[e]))
+				continue;
+			assert(b->out.n_locals < b->cap_locals);
+			b->out.locals[b->out.n_locals++] = slice->endpoints[e].ip;
+		}
+	}
+}
+
+static void add_home(struct builder *b, size_t service, size_t k)
+{
+	const struct wanted_input *in = b->in;
+	uint32_t ifindex = in->snat_to_vip && in->homes ? in->homes[service].ifindex[k] : 0;
+
+	if (ifindex == 0)
+		return;
+	assert(b->out.n_homes < b->cap_homes);
+	b->out.homes[b->out.n_homes++] = (struct nat_home){ in->decisions[service].ips[k], ifindex };
+}
 
 static int add_frontend(struct builder *b, const struct service *s, const struct service_port *port,
 			const struct ip *vip, size_t n_backends)
@@ -145,6 +206,7 @@ static int add_frontend(struct builder *b, const struct service *s, const struct
 	if (r < 0)
 		return r;
 	f.slots = slots;
+	add_guards(b, port->proto, n_backends);
 	b->out.frontends[b->out.n_frontends++] = f;
 	return 0;
 }
@@ -154,8 +216,12 @@ static int add_service(struct builder *b, size_t index, const struct join *j)
 	const struct service *s = b->in->services[index];
 	const struct pool_decision *d = &b->in->decisions[index];
 
+	if (b->in->dataplane_nft)
+		add_locals(b, j);
 	for (size_t i = 0; i < d->n_ips; i++) {
 		b->out.vips[b->out.n_vips++] = (struct wanted_vip){ d->ips[i], index };
+		if (b->in->dataplane_nft)
+			add_home(b, index, i);
 		for (size_t p = 0; b->in->dataplane_nft && p < s->n_ports; p++) {
 			size_t n = 0;
 			int r = find_backends(b, j, d->ips[i].family, &s->ports[p], &n);
@@ -169,52 +235,89 @@ static int add_service(struct builder *b, size_t index, const struct join *j)
 	return 0;
 }
 
-/* Takes the room for VIPs, frontends and the backends of the largest Service. */
+/* Counts what one Service may need. */
+static void count_service(const struct wanted_input *in, size_t index, const struct join *j, struct room *ret)
+{
+	const struct service *s = in->services[index];
+	const struct pool_decision *d = &in->decisions[index];
+	size_t n = 0;
+
+	for (size_t k = 0; k < j->n; k++) {
+		const struct slice *slice = j->slices[k];
+
+		n += slice->n_endpoints;
+		for (size_t e = 0; e < slice->n_endpoints; e++)
+			ret->locals += is_here(in, &slice->endpoints[e]);
+	}
+	ret->backends = n > ret->backends ? n : ret->backends;
+	ret->guards += n * s->n_ports;
+	ret->vips += d->n_ips;
+	ret->frontends += d->n_ips * s->n_ports;
+}
+
+/* Takes the room for all lists and for the backends of the largest Service. */
 static int take_room(struct builder *b)
 {
 	const struct wanted_input *in = b->in;
-	size_t n_vips = 0, n_frontends = 0, n_backends = 0, at = 0;
+	struct room room = { 0 };
+	size_t at = 0;
 
 	for (size_t i = 0; i < in->n_services; i++) {
 		const struct join j = join_slices(in, in->services[i], &at);
-		size_t n = 0;
 
-		if (!serves(&in->decisions[i]))
-			continue;
-		for (size_t k = 0; k < j.n; k++)
-			n += j.slices[k]->n_endpoints;
-		n_backends = n > n_backends ? n : n_backends;
-		n_vips += in->decisions[i].n_ips;
-		n_frontends += in->decisions[i].n_ips * in->services[i]->n_ports;
+		if (serves(&in->decisions[i]))
+			count_service(in, i, &j, &room);
 	}
 	if (!in->dataplane_nft)
-		n_frontends = n_backends = 0;
-	b->out.vips = arena_take_array(b->arena, n_vips, sizeof(*b->out.vips));
-	b->out.frontends = arena_take_array(b->arena, n_frontends, sizeof(*b->out.frontends));
-	b->backends = arena_take_array(b->arena, n_backends, sizeof(*b->backends));
-	return b->out.vips && b->out.frontends && b->backends ? 0 : -ENOSPC;
+		room = (struct room){ .vips = room.vips };
+	b->cap_guards = room.guards;
+	b->cap_locals = room.locals;
+	b->cap_homes = in->snat_to_vip && in->homes && in->dataplane_nft ? room.vips : 0;
+	b->out.vips = arena_take_array(b->arena, room.vips, sizeof(*b->out.vips));
+	b->out.frontends = arena_take_array(b->arena, room.frontends, sizeof(*b->out.frontends));
+	b->backends = arena_take_array(b->arena, room.backends, sizeof(*b->backends));
+	b->out.guards = arena_take_array(b->arena, b->cap_guards, sizeof(*b->out.guards));
+	b->out.locals = arena_take_array(b->arena, b->cap_locals, sizeof(*b->out.locals));
+	b->out.homes = arena_take_array(b->arena, b->cap_homes, sizeof(*b->out.homes));
+	return b->out.vips && b->out.frontends && b->backends && b->out.guards && b->out.locals && b->out.homes ?
+		       0 :
+		       -ENOSPC;
 }
 
-/* Sorts both lists.  The sort is stable and Services come in order, so of equals the first Service's stays. */
-static int put_in_order(struct builder *b)
+/* Sorts a list and makes it distinct.  The sort is stable and Services come in order, so of equals the first
+ * Service's stays. */
+static int put_in_order(struct builder *b, void *list, size_t *n, size_t size, int (*cmp)(const void *, const void *))
 {
-	struct wanted *w = &b->out;
-	size_t n_vips = 0, n_frontends = 0;
-	int r = sort_array(w->vips, w->n_vips, sizeof(*w->vips), vip_cmp, b->arena);
+	unsigned char *at = list;
+	size_t distinct = 0;
+	int r = sort_array(list, *n, size, cmp, b->arena);
 
-	if (r == 0)
-		r = sort_array(w->frontends, w->n_frontends, sizeof(*w->frontends), frontend_order, b->arena);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < w->n_vips; i++)
-		if (i == 0 || vip_cmp(&w->vips[n_vips - 1], &w->vips[i]) != 0)
-			w->vips[n_vips++] = w->vips[i];
-	for (size_t i = 0; i < w->n_frontends; i++)
-		if (i == 0 || frontend_cmp(&w->frontends[n_frontends - 1], &w->frontends[i]) != 0)
-			w->frontends[n_frontends++] = w->frontends[i];
-	w->n_vips = n_vips;
-	w->n_frontends = n_frontends;
+	for (size_t i = 0; i < *n; i++) {
+		if (i > 0 && cmp(at + (distinct - 1) * size, at + i * size) == 0)
+			continue;
+		memmove(at + distinct * size, at + i * size, size);
+		distinct++;
+	}
+	*n = distinct;
 	return 0;
+}
+
+static int put_all_in_order(struct builder *b)
+{
+	struct wanted *w = &b->out;
+	int r = put_in_order(b, w->vips, &w->n_vips, sizeof(*w->vips), vip_cmp);
+
+	if (r == 0)
+		r = put_in_order(b, w->frontends, &w->n_frontends, sizeof(*w->frontends), frontend_order);
+	if (r == 0)
+		r = put_in_order(b, w->guards, &w->n_guards, sizeof(*w->guards), guard_order);
+	if (r == 0)
+		r = put_in_order(b, w->locals, &w->n_locals, sizeof(*w->locals), ip_order);
+	if (r == 0)
+		r = put_in_order(b, w->homes, &w->n_homes, sizeof(*w->homes), home_order);
+	return r;
 }
 
 int wanted_build(const struct wanted_input *in, struct arena *arena, struct wanted *ret)
@@ -230,7 +333,7 @@ int wanted_build(const struct wanted_input *in, struct arena *arena, struct want
 			r = add_service(&b, i, &j);
 	}
 	if (r == 0)
-		r = put_in_order(&b);
+		r = put_all_in_order(&b);
 	if (r == 0)
 		*ret = b.out;
 	return r;

@@ -13,6 +13,8 @@
 #define CONNECT_MS 2000L
 #define TCP_DEAD_MS 4000 /* unacknowledged data for this long: the peer is gone */
 #define RETRY_AFTER_MAX_S 3600
+#define SPARE_ROOM 4096			    /* bytes: a Lease has 1-2 KiB */
+#define SPARE_KEEP_MAX ((size_t)64 * 1024) /* bytes of a buffer; a call with a larger one is freed */
 
 /* Dead peers are noticed in seconds instead of a quarter of an hour. */
 static int on_sockopt(void *ctx, curl_socket_t fd, curlsocktype purpose)
@@ -92,18 +94,126 @@ static size_t on_data(char *data, size_t size, size_t n, void *ctx)
 	return buf_failed(&call->body) ? 0 : len;
 }
 
-int kube_call_new(struct kube_client *c, enum kube_channel channel, const char *verb, const char *path,
-		  struct kube_call **ret, struct err_info *err)
+/* ---- handles ---- */
+
+/* Sets an option.  One that could not be set (libcurl copies strings) would be another request: not sent then. */
+#define SET(good, easy, option, value) ((good) &= curl_easy_setopt(easy, option, value) == CURLE_OK)
+
+static void destroy(struct kube_call *call)
+{
+	curl_easy_cleanup(call->easy);
+	curl_slist_free_all(call->headers);
+	curl_slist_free_all(call->connect_to);
+	buf_fini(&call->url);
+	buf_fini(&call->path);
+	buf_fini(&call->content_type);
+	buf_fini(&call->send);
+	buf_fini(&call->body);
+	free(call);
+}
+
+static struct kube_call *make(struct kube_client *c)
 {
 	struct kube_call *call = calloc(1, sizeof(*call));
 
 	if (!call)
+		return NULL;
+	*call = (struct kube_call){ .client = c, .easy = curl_easy_init(), .url = BUF_INIT(KUBE_URL_MAX),
+				    .path = BUF_INIT(KUBE_URL_MAX), .content_type = BUF_INIT(256),
+				    .send = BUF_INIT(KUBE_REPLY_MAX), .body = BUF_INIT(KUBE_REPLY_MAX) };
+	if (!call->easy || curl_easy_setopt(call->easy, CURLOPT_SHARE, c->share) != CURLE_OK) {
+		destroy(call);
+		return NULL;
+	}
+	return call;
+}
+
+/* Gives a buffer that is kept its room, so that a Lease that grows by a few bytes needs none. */
+static int make_room(struct buf *b)
+{
+	static const char nothing[SPARE_ROOM];
+
+	buf_append(b, nothing, sizeof(nothing));
+	if (buf_failed(b))
+		return -ENOMEM;
+	buf_reset(b);
+	return 0;
+}
+
+static void keep(struct kube_client *c, struct kube_call *call)
+{
+	call->next = c->spare;
+	c->spare = call;
+	c->n_spare++;
+}
+
+int kube_call_spare(struct kube_client *c)
+{
+	while (c->n_spare < c->spare_max) {
+		struct kube_call *call = make(c);
+
+		if (!call)
+			return -ENOMEM;
+		if (make_room(&call->send) < 0 || make_room(&call->body) < 0) {
+			destroy(call);
+			return -ENOMEM;
+		}
+		keep(c, call);
+	}
+	return 0;
+}
+
+/* The one that was for the same path, if there is one: its handle needs the least.  NULL: none left. */
+static struct kube_call *take_spare(struct kube_client *c, const char *path)
+{
+	struct kube_call **at = &c->spare, *call;
+
+	for (struct kube_call **p = &c->spare; *p; p = &(*p)->next)
+		if (text_eq(buf_text(&(*p)->path), path))
+			at = p;
+	call = *at;
+	if (call) {
+		*at = call->next;
+		c->n_spare--;
+	}
+	return call;
+}
+
+/* Forgets the last request, but not how the handle is set up. */
+static void clear_request(struct kube_call *call)
+{
+	call->next = NULL;
+	call->has_body = call->active = call->queued = call->retried = false;
+	call->stream = call->begun = call->dropped = call->cut = false;
+	call->timeout_ms = 0;
+	call->retry_after_ms = -1;
+	call->fn = NULL;
+	call->ops = NULL;
+	call->ctx = NULL;
+	buf_reset(&call->path);
+	buf_reset(&call->send);
+	buf_reset(&call->body);
+}
+
+int kube_call_new(struct kube_client *c, enum kube_channel channel, const char *verb, const char *path,
+		  struct kube_call **ret, struct err_info *err)
+{
+	struct kube_call *call = channel == KUBE_CHANNEL_LEASE ? take_spare(c, path) : NULL;
+	int r;
+
+	if (!call)
+		call = make(c);
+	if (!call)
 		return err_errno(err, -ENOMEM, "request");
-	*call = (struct kube_call){ .client = c, .channel = channel, .verb = verb, .sent = mono_now(), .retry_after_ms = -1,
-				    .body = BUF_INIT(KUBE_REPLY_MAX), .path = strdup(path), .easy = curl_easy_init() };
-	if (!call->path || !call->easy) {
+	clear_request(call);
+	call->channel = channel;
+	call->verb = verb;
+	call->sent = mono_now();
+	buf_puts(&call->path, path);
+	r = buf_failed(&call->path);
+	if (r < 0) {
 		kube_call_free(call);
-		return err_errno(err, -ENOMEM, "request");
+		return err_errno(err, r, "request");
 	}
 	*ret = call;
 	return 0;
@@ -111,33 +221,53 @@ int kube_call_new(struct kube_client *c, enum kube_channel channel, const char *
 
 void kube_call_free(struct kube_call *call)
 {
+	struct kube_client *c = call ? call->client : NULL;
+
 	if (!call)
 		return;
-	curl_easy_cleanup(call->easy);
-	curl_slist_free_all(call->headers);
-	curl_slist_free_all(call->connect_to);
-	free(call->path);
-	free(call->content_type);
-	free(call->send);
-	buf_fini(&call->body);
-	free(call);
+	if (call->channel != KUBE_CHANNEL_LEASE || call->stream || c->n_spare >= c->spare_max ||
+	    call->send.cap > SPARE_KEEP_MAX || call->body.cap > SPARE_KEEP_MAX)
+		destroy(call);
+	else
+		keep(c, call);
+}
+
+void kube_call_free_spare(struct kube_client *c)
+{
+	while (c->spare) {
+		struct kube_call *call = c->spare;
+
+		c->spare = call->next;
+		destroy(call);
+	}
+	c->n_spare = 0;
 }
 
 int kube_call_set_body(struct kube_call *call, const char *content_type, const char *body, struct err_info *err)
 {
+	int r;
+
+	call->has_body = body != NULL;
 	if (!body)
 		return 0;
-	call->send = strdup(body);
-	call->content_type = strdup(content_type);
-	return call->send && call->content_type ? 0 : err_errno(err, -ENOMEM, "request");
+	if (!text_eq(buf_text(&call->content_type), content_type)) {
+		buf_reset(&call->content_type);
+		buf_puts(&call->content_type, content_type);
+		call->headers_old = true;
+	}
+	buf_puts(&call->send, body);
+	r = buf_failed(&call->send) < 0 ? buf_failed(&call->send) : buf_failed(&call->content_type);
+	return r < 0 ? err_errno(err, r, "request") : 0;
 }
 
-static bool add_header(struct kube_call *call, const char *fmt, const char *value)
+/* ---- setting up ---- */
+
+static bool add_header(struct kube_call *call, const char *name, const char *value)
 {
 	struct buf line = BUF_INIT(64 * 1024);
 	struct curl_slist *more = NULL;
 
-	buf_printf(&line, "%s%s", fmt, value);
+	buf_printf(&line, "%s%s", name, value);
 	if (buf_failed(&line) == 0)
 		more = curl_slist_append(call->headers, buf_text(&line));
 	if (line.data)
@@ -148,122 +278,182 @@ static bool add_header(struct kube_call *call, const char *fmt, const char *valu
 	return more != NULL;
 }
 
+/* Those of a body are there once there was one, and do no harm without. */
+static bool set_headers(struct kube_call *call, const char *token)
+{
+	const char *type = buf_text(&call->content_type);
+	bool good = true;
+
+	SET(good, call->easy, CURLOPT_HTTPHEADER, NULL);
+	curl_slist_free_all(call->headers);
+	call->headers = NULL;
+	good = add_header(call, "Accept: ", "application/json");
+	if (*token)
+		good = good && add_header(call, "Authorization: Bearer ", token);
+	if (*type)
+		good = good && add_header(call, "Content-Type: ", type) && add_header(call, "Expect:", "");
+	SET(good, call->easy, CURLOPT_HTTPHEADER, call->headers);
+	call->headers_old = !good;
+	return good;
+}
+
+/* Where libcurl is to connect really: "HOST:PORT:CONNECT-TO-HOST:CONNECT-TO-PORT", any host and port. */
+static bool set_connect_to(struct kube_call *call, const char *host, int n, bool has_port)
+{
+	struct buf to = BUF_INIT(1024);
+	struct curl_slist *list = NULL;
+	bool good = true;
+
+	buf_printf(&to, "::%.*s%s", n, host, has_port ? "" : ":443");
+	if (buf_failed(&to) == 0)
+		list = curl_slist_append(NULL, buf_text(&to));
+	buf_fini(&to);
+	SET(good, call->easy, CURLOPT_CONNECT_TO, list);
+	curl_slist_free_all(call->connect_to);
+	call->connect_to = list;
+	return good && list;
+}
+
 /* The URL; with tls-server-name that name stands in it and libcurl is told where to connect really. */
 static int set_url(struct kube_call *call, const char *server, const char *tls_name, struct err_info *err)
 {
-	struct buf url = BUF_INIT(16 * 1024), to = BUF_INIT(1024);
-	const char *host = strstr(server, "://");
-	struct curl_slist *list = NULL;
+	const char *host = strstr(server, "://"), *port, *path = buf_text(&call->path);
+	struct buf *url = &call->client->url;
+	bool good = true;
 	size_t n;
-	int r = 0;
 
 	host = host ? host + 3 : server;
 	n = strcspn(host, "/");
-	if (*tls_name) {
-		const char *port = host[0] == '[' ? strstr(host, "]:") : memchr(host, ':', n);
-
-		port = port && port < host + n ? port + (host[0] == '[' ? 2 : 1) : NULL;
-		buf_printf(&url, "https://%s:%.*s%s%s", tls_name, port ? (int)(host + n - port) : 3, port ? port : "443", host + n,
-			   call->path);
-		buf_printf(&to, "::%.*s%s", (int)n, host, port ? "" : ":443");
-		list = curl_slist_append(NULL, buf_text(&to));
-		if (!list)
-			r = -ENOMEM;
-		curl_slist_free_all(call->connect_to);
-		call->connect_to = list;
-		curl_easy_setopt(call->easy, CURLOPT_CONNECT_TO, list);
-	} else {
-		buf_printf(&url, "%s%s", server, call->path);
-	}
-	if (r == 0)
-		r = buf_failed(&url) < 0 ? buf_failed(&url) : buf_failed(&to);
-	if (r == 0 && curl_easy_setopt(call->easy, CURLOPT_URL, buf_text(&url)) != CURLE_OK)
-		r = -ENOMEM;
-	buf_fini(&url);
-	buf_fini(&to);
-	return r < 0 ? err_errno(err, r, "request URL") : 0;
+	port = host[0] == '[' ? strstr(host, "]:") : memchr(host, ':', n);
+	port = port && port < host + n ? port + (host[0] == '[' ? 2 : 1) : NULL;
+	buf_reset(url);
+	if (*tls_name)
+		buf_printf(url, "https://%s:%.*s%s%s", tls_name, port ? (int)(host + n - port) : 3, port ? port : "443", host + n,
+			   path);
+	else
+		buf_printf(url, "%s%s", server, path);
+	if (buf_failed(url))
+		return err_errno(err, buf_failed(url), "request URL");
+	/* With tls-server-name two servers may have the same URL. */
+	if (text_eq(buf_text(&call->url), buf_text(url)) && !*tls_name)
+		return 0;
+	buf_reset(&call->url);
+	if (*tls_name)
+		good = set_connect_to(call, host, (int)n, port != NULL);
+	SET(good, call->easy, CURLOPT_URL, buf_text(url));
+	if (!good)
+		return err_errno(err, -ENOMEM, "request URL");
+	buf_append(&call->url, url->data, url->len);
+	if (buf_failed(&call->url))
+		buf_reset(&call->url); /* not known, so set again the next time */
+	return 0;
 }
 
-static void set_blob(CURL *easy, CURLoption option, const char *pem, size_t len)
+static bool set_blob(CURL *easy, CURLoption option, const char *pem, size_t len)
 {
 	struct curl_blob blob = { .len = len, .flags = CURL_BLOB_COPY };
 
 	if (len == 0)
-		return;
+		return true;
 	memcpy(&blob.data, &pem, sizeof(pem)); /* the member lacks a const; with COPY it is only read */
-	curl_easy_setopt(easy, option, &blob);
+	return curl_easy_setopt(easy, option, &blob) == CURLE_OK;
 }
 
-static void set_credentials(struct kube_call *call, struct kube_auth *auth)
+static bool set_credentials(CURL *e, struct kube_auth *auth)
 {
+	bool good = true;
 	const char *pem;
 	size_t len;
 
 	kube_auth_ca(auth, &pem, &len);
 	if (len > 0) { /* instead of the system's: the blob replaces the built-in file, but not the built-in directory */
-		curl_easy_setopt(call->easy, CURLOPT_CAINFO, NULL);
-		curl_easy_setopt(call->easy, CURLOPT_CAPATH, NULL);
+		SET(good, e, CURLOPT_CAINFO, NULL);
+		SET(good, e, CURLOPT_CAPATH, NULL);
 	}
-	set_blob(call->easy, CURLOPT_CAINFO_BLOB, pem, len);
+	good &= set_blob(e, CURLOPT_CAINFO_BLOB, pem, len);
 	kube_auth_client_cert(auth, &pem, &len);
-	set_blob(call->easy, CURLOPT_SSLCERT_BLOB, pem, len);
+	good &= set_blob(e, CURLOPT_SSLCERT_BLOB, pem, len);
 	kube_auth_client_key(auth, &pem, &len);
-	set_blob(call->easy, CURLOPT_SSLKEY_BLOB, pem, len);
-	curl_easy_setopt(call->easy, CURLOPT_SSLCERTTYPE, "PEM");
-	curl_easy_setopt(call->easy, CURLOPT_SSLKEYTYPE, "PEM");
+	good &= set_blob(e, CURLOPT_SSLKEY_BLOB, pem, len);
+	SET(good, e, CURLOPT_SSLCERTTYPE, "PEM");
+	SET(good, e, CURLOPT_SSLKEYTYPE, "PEM");
+	return good;
 }
 
-static void set_common(struct kube_call *call, const char *user_agent)
+/* All that is the same for every request of this handle. */
+static bool set_common(struct kube_call *call, struct kube_client *c)
+{
+	CURL *e = call->easy;
+	bool good = true;
+
+	curl_easy_reset(e); /* keeps the share */
+	call->credentials = 0;
+	call->method = NULL;
+	call->headers_old = true;
+	buf_reset(&call->url);
+	SET(good, e, CURLOPT_PRIVATE, call);
+	SET(good, e, CURLOPT_ERRORBUFFER, call->error);
+	SET(good, e, CURLOPT_NOSIGNAL, 1L);
+	SET(good, e, CURLOPT_QUICK_EXIT, 1L); /* else the end of a request waits for its resolver thread */
+	SET(good, e, CURLOPT_NOPROXY, "*");
+	SET(good, e, CURLOPT_PROTOCOLS_STR, "https");
+	SET(good, e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	SET(good, e, CURLOPT_USERAGENT, c->cfg.user_agent);
+	SET(good, e, CURLOPT_SOCKOPTFUNCTION, on_sockopt);
+	SET(good, e, CURLOPT_HEADERFUNCTION, on_header);
+	SET(good, e, CURLOPT_HEADERDATA, call);
+	SET(good, e, CURLOPT_WRITEFUNCTION, on_data);
+	SET(good, e, CURLOPT_WRITEDATA, call);
+	SET(good, e, CURLOPT_BUFFERSIZE, 16384L);
+	SET(good, e, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
+	good &= set_credentials(e, c->auth);
+	if (good)
+		call->credentials = c->credentials;
+	return good;
+}
+
+static bool set_method(struct kube_call *call)
+{
+	const char *method = call->stream || text_eq(call->verb, "GET") ? NULL : call->verb;
+	CURL *e = call->easy;
+	bool good = true;
+
+	if (call->has_body) {
+		SET(good, e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->send.len);
+		SET(good, e, CURLOPT_POSTFIELDS, buf_text(&call->send)); /* borrowed, not copied */
+	} else {
+		SET(good, e, CURLOPT_HTTPGET, 1L);
+	}
+	if (method != call->method) { /* both are of one table */
+		SET(good, e, CURLOPT_CUSTOMREQUEST, method);
+		call->method = good ? method : ""; /* which is none of it */
+	}
+	return good;
+}
+
+static bool set_times(struct kube_call *call)
 {
 	int64_t left_ms = call->timeout_ms ? mono_diff_ms(call->due, mono_now()) : 0;
-	CURL *e = call->easy;
+	bool good = true;
 
 	if (call->timeout_ms && left_ms < 1)
 		left_ms = 1; /* 0 would mean no limit */
-	curl_easy_setopt(e, CURLOPT_PRIVATE, call);
-	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, call->error);
-	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* else the end of a request waits for its resolver thread */
-	curl_easy_setopt(e, CURLOPT_NOPROXY, "*");
-	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "https");
-	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(e, CURLOPT_USERAGENT, user_agent);
-	curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_sockopt);
-	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
-	curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
-	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_data);
-	curl_easy_setopt(e, CURLOPT_WRITEDATA, call);
-	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 16384L);
-	curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
-	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
-			 left_ms && left_ms < CONNECT_MS ? (long)left_ms : CONNECT_MS);
-	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)left_ms);
+	SET(good, call->easy, CURLOPT_CONNECTTIMEOUT_MS, left_ms && left_ms < CONNECT_MS ? (long)left_ms : CONNECT_MS);
+	SET(good, call->easy, CURLOPT_TIMEOUT_MS, (long)left_ms);
+	return good;
 }
 
 int kube_call_prepare(struct kube_call *call, struct kube_client *c, struct err_info *err)
 {
-	CURL *e = call->easy;
-	const char *token = kube_auth_token(c->auth);
-	bool good;
 	int r;
 
-	curl_slist_free_all(call->headers);
-	call->headers = NULL;
 	call->error[0] = '\0';
-	set_common(call, c->cfg.user_agent);
-	set_credentials(call, c->auth);
+	if (call->credentials != c->credentials && !set_common(call, c))
+		return err_errno(err, -ENOMEM, "request");
 	r = set_url(call, c->servers[call->server], kube_auth_tls_server_name(c->auth), err);
 	if (r < 0)
 		return r;
-	good = add_header(call, "Accept: ", "application/json");
-	if (*token)
-		good = good && add_header(call, "Authorization: Bearer ", token);
-	if (!call->stream && !text_eq(call->verb, "GET"))
-		curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, call->verb);
-	if (call->send) {
-		good = good && add_header(call, "Content-Type: ", call->content_type) && add_header(call, "Expect:", "");
-		curl_easy_setopt(e, CURLOPT_POSTFIELDS, call->send);
-	}
-	curl_easy_setopt(e, CURLOPT_HTTPHEADER, call->headers);
-	return good ? 0 : err_errno(err, -ENOMEM, "request");
+	if ((call->headers_old && !set_headers(call, kube_auth_token(c->auth))) || !set_method(call) || !set_times(call))
+		return err_errno(err, -ENOMEM, "request");
+	return 0;
 }

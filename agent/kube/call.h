@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* call.h: one request's handle (private to the client). */
+/* call.h: one request's handle (private to the client).
+ *
+ * A handle is set up in full once, and again when the credentials change; from one request to the next only what differs
+ * is set.  The Lease channel's calls are kept and used again, so that a request on it takes no memory of ours: what
+ * libcurl and the TLS library take is theirs, and when they get none the attempt has failed and the next one is
+ * as good as any. */
 #pragma once
 
 #include <curl/curl.h>
@@ -9,6 +14,7 @@
 #include "agent/kube/client_private.h"
 
 #define KUBE_CHANNELS 2
+#define KUBE_URL_MAX ((size_t)16 * 1024)
 
 struct kube_channel_state {
 	struct kube_client *client;
@@ -28,8 +34,12 @@ struct kube_client {
 	mono_t armed;
 	struct kube_channel_state channels[KUBE_CHANNELS];
 	struct kube_call *calls; /* all, newest first */
-	unsigned int n_queued;
-	mono_t queue_due;	  /* when the time of the first of the queued calls is over */
+	struct kube_call *spare; /* of the Lease channel, not in use */
+	unsigned int n_spare, spare_max;
+	struct buf url;		 /* being put together */
+	CURLSH *share;		 /* TLS sessions, so that a new connection is a cheap one */
+	unsigned int n_queued, n_timed;
+	mono_t first_due;	  /* when the time of the first of the calls is over */
 	unsigned int credentials; /* counts their changes */
 	bool in_curl;		  /* inside libcurl, which then takes no handle and gives none up */
 	bool any_dropped;	  /* a call waits for the end of that to be freed */
@@ -40,15 +50,21 @@ struct kube_call {
 	struct kube_client *client;
 	struct kube_call *next;
 	CURL *easy;
+	/* What the handle is set up with. */
+	unsigned int credentials; /* kube_client.credentials; 0 = nothing */
+	struct buf url;
+	const char *method; /* static; NULL = libcurl's own, GET */
 	struct curl_slist *headers, *connect_to;
+	bool headers_old;
+	/* The request. */
 	enum kube_channel channel;
 	const char *verb; /* static */
-	char *path, *content_type, *send;
+	struct buf path, content_type, send;
+	bool has_body;
 	int64_t timeout_ms; /* 0 = none */
 	mono_t due;	    /* when that is over, the time in the queue included */
 	size_t server;
 	mono_t sent;
-	unsigned int credentials; /* kube_client.credentials it was started with */
 	bool active, queued, retried;
 	bool stream, begun;
 	bool dropped; /* freed by its user from inside libcurl: no call-back any more */
@@ -65,7 +81,11 @@ struct kube_call {
 
 MUST_USE int kube_call_new(struct kube_client *c, enum kube_channel channel, const char *verb, const char *path,
 			   struct kube_call **ret, struct err_info *err);
+/* Frees it, or keeps it for the next request of the Lease channel. */
 void kube_call_free(struct kube_call *call);
+/* Makes the spare calls that are missing to client->spare_max.  -ENOMEM. */
+MUST_USE int kube_call_spare(struct kube_client *c);
+void kube_call_free_spare(struct kube_client *c);
 MUST_USE int kube_call_set_body(struct kube_call *call, const char *content_type, const char *body, struct err_info *err);
 
 /* Sets the handle up for call->server with the credentials of now; may be done again for another try. */

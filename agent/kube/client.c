@@ -16,7 +16,10 @@
 #define IN_FLIGHT_MAX 16 /* requests of the general channel; streams do not count */
 #define QUEUE_MAX 4096
 #define GENERAL_CONNECTIONS (IN_FLIGHT_MAX + 4L) /* with fewer libcurl closes one after each request of a burst */
+#define LEASE_CONNECTIONS 4 /* kept at least: watch and writes of one Lease, and one more of each after a failure */
+#define LEASE_CONNECTIONS_MAX 256L
 #define EVENTS_A_DISPATCH 32
+#define OVERDUE_MS 100 /* libcurl ends a request itself at its time, but on a clock that stands still during suspend */
 
 /* ---- timers ---- */
 
@@ -29,7 +32,7 @@ static void rearm(struct kube_client *c)
 		at = mono_min(at, c->channels[i].timer_at);
 	for (const struct kube_timer *k = c->timers; k; k = k->next)
 		at = mono_min(at, k->at);
-	at = mono_min(at, c->queue_due);
+	at = mono_min(at, c->first_due);
 	if (at.ns == c->armed.ns)
 		return;
 	c->armed = at;
@@ -126,6 +129,9 @@ static void unlink_call(struct kube_client *c, struct kube_call *call)
 	}
 	c->n_queued -= call->queued;
 	call->queued = false;
+	c->n_timed -= call->timeout_ms > 0;
+	if (c->n_timed == 0)
+		c->first_due = MONO_NEVER;
 	if (call->active) {
 		curl_multi_remove_handle(c->channels[call->channel].multi, call->easy);
 		call->active = false;
@@ -150,7 +156,6 @@ static int start_call(struct kube_client *c, struct kube_call *call, struct err_
 	int r;
 
 	look_at_credentials(c, false);
-	call->credentials = c->credentials;
 	call->server = ch->server;
 	r = kube_call_prepare(call, c, err);
 	if (r < 0)
@@ -277,25 +282,32 @@ static void act(struct kube_client *c, struct kube_channel_state *ch, curl_socke
 	}
 }
 
-/* Ends the queued calls whose time is over. */
-static void expire_queued(struct kube_client *c, mono_t now)
+static mono_t over_at(const struct kube_call *call)
 {
-	bool again = mono_reached(now, c->queue_due);
+	return call->active ? mono_add_ms(call->due, OVERDUE_MS) : call->due;
+}
+
+/* Ends the calls whose time is over. */
+static void expire_calls(struct kube_client *c, mono_t now)
+{
+	bool again = mono_reached(now, c->first_due);
 
 	while (again) {
 		again = false;
-		c->queue_due = MONO_NEVER;
+		c->first_due = MONO_NEVER;
 		for (struct kube_call *k = c->calls; k && !again; k = k->next) {
 			struct kube_reply rp = { .retry_after_ms = -1, .sent = k->sent };
 
-			if (k->queued && mono_reached(now, k->due)) {
-				IGNORE(err_set(&rp.err, 0, "not sent: others before it took longer than %lld ms",
-					       (long long)k->timeout_ms)); /* returns 0 */
-				finish(c, k, &rp);
-				again = true; /* the list may be another one now */
-			} else if (k->queued) {
-				c->queue_due = mono_min(c->queue_due, k->due);
+			if (!mono_reached(now, over_at(k))) {
+				c->first_due = mono_min(c->first_due, over_at(k));
+				continue;
 			}
+			if (k->active)
+				move_on(c, k, 0);
+			IGNORE(err_set(&rp.err, 0, k->active ? "no answer within %lld ms" :
+				       "not sent: others before it took longer than %lld ms", (long long)k->timeout_ms)); /* returns 0 */
+			finish(c, k, &rp);
+			again = true; /* the list may be another one now */
 		}
 	}
 }
@@ -352,7 +364,7 @@ int kube_client_dispatch(struct kube_client *c, struct err_info *err)
 		read_messages(c, &c->channels[i]);
 	}
 	run_timers(c, now);
-	expire_queued(c, now);
+	expire_calls(c, now);
 	start_queued(c);
 	rearm(c);
 	return 0;
@@ -366,6 +378,8 @@ static int launch(struct kube_client *c, struct kube_call *call, struct err_info
 	call->next = c->calls;
 	c->calls = call;
 	call->due = call->timeout_ms ? mono_add_ms(call->sent, call->timeout_ms) : MONO_NEVER;
+	c->n_timed += call->timeout_ms > 0;
+	c->first_due = mono_min(c->first_due, call->due);
 	if (!c->in_curl && may_start(c, call)) {
 		r = start_call(c, call, err);
 	} else if (c->n_queued == QUEUE_MAX) {
@@ -373,7 +387,6 @@ static int launch(struct kube_client *c, struct kube_call *call, struct err_info
 	} else {
 		call->queued = true;
 		c->n_queued++;
-		c->queue_due = mono_min(c->queue_due, call->due);
 	}
 	if (r < 0) {
 		unlink_call(c, call);
@@ -453,6 +466,31 @@ static int open_channel(struct kube_client *c, struct kube_channel_state *ch, lo
 	return 0;
 }
 
+int kube_client_reserve(struct kube_client *c, unsigned int n, struct err_info *err)
+{
+	long connections = LEASE_CONNECTIONS + 2L * n;
+	int r;
+
+	if (n + 1 > c->spare_max)
+		c->spare_max = n + 1; /* a reply is handed over before its own call is spare again */
+	if (connections > LEASE_CONNECTIONS_MAX)
+		connections = LEASE_CONNECTIONS_MAX;
+	r = kube_call_spare(c);
+	if (r == 0 && curl_multi_setopt(c->channels[KUBE_CHANNEL_LEASE].multi, CURLMOPT_MAXCONNECTS, connections) != CURLM_OK)
+		r = -EINVAL;
+	return r < 0 ? err_errno(err, r, "API client: requests for Leases") : 0;
+}
+
+/* All handles share their TLS sessions: a connection that is made anew, after a request that came to its time limit, takes
+ * up the last one, without certificates and signatures. */
+static int open_share(struct kube_client *c)
+{
+	c->share = curl_share_init();
+	if (!c->share || curl_share_setopt(c->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) != CURLSHE_OK)
+		return -ENOMEM;
+	return 0;
+}
+
 static int open_servers(struct kube_client *c, const struct kube_client_config *cfg, struct err_info *err)
 {
 	c->n_servers = cfg->n_servers ? cfg->n_servers : 1;
@@ -481,14 +519,16 @@ int kube_client_new(struct kube_auth *auth, const struct kube_client_config *cfg
 	}
 	c->auth = auth;
 	c->cfg = *cfg;
-	c->armed = c->queue_due = MONO_NEVER;
+	c->armed = c->first_due = MONO_NEVER;
+	c->credentials = 1;
+	c->url = (struct buf)BUF_INIT(KUBE_URL_MAX);
 	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	c->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (c->epoll_fd < 0 || c->timer_fd < 0 || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->timer_fd, &ev) < 0)
 		r = err_errno(err, -errno, "API client");
 	if (r == 0)
 		r = open_servers(c, cfg, err);
-	if (r == 0 && (open_channel(c, &c->channels[KUBE_CHANNEL_LEASE], 4) < 0 ||
+	if (r == 0 && (open_share(c) < 0 || open_channel(c, &c->channels[KUBE_CHANNEL_LEASE], LEASE_CONNECTIONS) < 0 ||
 		       open_channel(c, &c->channels[KUBE_CHANNEL_GENERAL], GENERAL_CONNECTIONS) < 0))
 		r = err_errno(err, -ENOMEM, "API client");
 	if (r < 0) {
@@ -504,15 +544,19 @@ void kube_client_free(struct kube_client *c)
 {
 	if (!c)
 		return;
+	c->spare_max = 0;
 	while (c->calls) {
 		struct kube_call *call = c->calls;
 
 		unlink_call(c, call);
 		kube_call_free(call);
 	}
+	kube_call_free_spare(c);
 	for (size_t i = 0; i < KUBE_CHANNELS; i++)
 		if (c->channels[i].multi)
 			curl_multi_cleanup(c->channels[i].multi);
+	curl_share_cleanup(c->share); /* after all that used it */
+	buf_fini(&c->url);
 	for (size_t i = 0; i < c->n_servers; i++)
 		free(c->servers[i]);
 	close_fdp(&c->timer_fd);

@@ -62,6 +62,11 @@ void kube_client_free(struct kube_client *c);
 int kube_client_fd(const struct kube_client *c);
 MUST_USE int kube_client_dispatch(struct kube_client *c, struct err_info *err);
 
+/* Prepares for 'n' requests under way at once on KUBE_CHANNEL_LEASE; the largest 'n' counts.  From then on, once each has
+ * been used, such a request needs no memory of this client: what libcurl needs and does not get is a failed
+ * attempt (status 0, or -ENOMEM from kube_request()), and the next one is as good as any.  -ENOMEM. */
+MUST_USE int kube_client_reserve(struct kube_client *c, unsigned int n, struct err_info *err);
+
 /* Starts a request; fn is called exactly once, also for failures, but not after kube_client_free().
  * -ENOMEM, -EMSGSIZE. */
 MUST_USE int kube_request(struct kube_client *c, const struct kube_request *rq, kube_reply_fn *fn, void *ctx,

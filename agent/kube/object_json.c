@@ -15,6 +15,7 @@
 #include "agent/kube/span.h"
 
 #define SHARING_KEY_MAX 253
+#define LEASE_TEXT_MAX 253
 #define PROBLEM_VALUE_MAX 64 /* bytes of a refused value that are shown */
 #define PROBLEM_MAX 256
 
@@ -209,6 +210,11 @@ static int annotations_decode(const struct walk *meta, const struct walk *spec, 
 	s->n_requested = addresses_decode(key, text, s->requested, problem);
 	text = annotation(&annotations, "leasehold.io/allocated", problem);
 	s->n_allocated = addresses_decode("leasehold.io/allocated", text, s->allocated, problem);
+	s->lease = annotation(&annotations, "leasehold.io/lease", problem);
+	if (strlen(s->lease) > LEASE_TEXT_MAX) {
+		problem_set(problem, "leasehold.io/lease", s->lease, "longer than 253 bytes");
+		s->lease = "";
+	}
 	s->sharing_key = annotation_first(&annotations, sharing_keys, &key, problem);
 	if (strlen(s->sharing_key) > SHARING_KEY_MAX) {
 		problem_set(problem, key, s->sharing_key, "longer than 253 bytes");
@@ -324,6 +330,7 @@ static void pack_service(struct pack *p, struct service *s)
 	pack_text(p, &s->type);
 	pack_text(p, &s->load_balancer_class);
 	pack_text(p, &s->sharing_key);
+	pack_text(p, &s->lease);
 	pack_text(p, &s->problem);
 	for (size_t i = 0; i < s->n_ports; i++)
 		pack_text(p, &s->ports[i].name);

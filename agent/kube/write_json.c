@@ -3,6 +3,7 @@
  * written as text straight away.  Sending is client.c's; what to write and when is decided in agent/publish.c. */
 #include "agent/kube/write_json.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ static void put_version(const char *version, struct buf *out)
 	buf_puts(out, ",");
 }
 
-int allocation_patch(const struct ip *ips, size_t n_ips, const char *resource_version, struct buf *out)
+int allocation_patch(const struct ip *ips, size_t n_ips, const char *lease, const char *resource_version, struct buf *out)
 {
 	char text[IP_TEXT_MAX];
 
@@ -33,7 +34,20 @@ int allocation_patch(const struct ip *ips, size_t n_ips, const char *resource_ve
 	buf_puts(out, "\"annotations\":{\"leasehold.io/allocated\":");
 	for (size_t i = 0; i < n_ips; i++)
 		buf_printf(out, "%s%s", i ? "," : "\"", ip_format(&ips[i], text));
-	buf_puts(out, n_ips ? "\"}}}" : "null}}}");
+	buf_puts(out, n_ips ? "\",\"leasehold.io/lease\":" : "null,\"leasehold.io/lease\":null");
+	if (n_ips)
+		buf_json_string(out, lease);
+	buf_puts(out, "}}}");
+	return buf_failed(out);
+}
+
+int record_patch(const char *lease, const char *resource_version, struct buf *out)
+{
+	buf_puts(out, "{\"metadata\":{");
+	put_version(resource_version, out);
+	buf_puts(out, "\"annotations\":{\"leasehold.io/lease\":");
+	buf_json_string(out, lease);
+	buf_puts(out, "}}}");
 	return buf_failed(out);
 }
 
@@ -44,11 +58,27 @@ int status_patch(const struct ip *ips, size_t n_ips, bool clear, const char *res
 	buf_puts(out, "{\"metadata\":{");
 	put_version(resource_version, out);
 	/* Absent members stay as they are, null removes (RFC 7386): an empty map of annotations changes none. */
-	buf_printf(out, "\"annotations\":{%s}},", clear ? "\"leasehold.io/allocated\":null" : "");
+	buf_printf(out, "\"annotations\":{%s}},", clear ? "\"leasehold.io/allocated\":null,\"leasehold.io/lease\":null" : "");
 	buf_puts(out, "\"status\":{\"loadBalancer\":{\"ingress\":");
 	for (size_t i = 0; i < n_ips; i++)
 		buf_printf(out, "%s{\"ip\":\"%s\",\"ipMode\":\"VIP\"}", i ? "," : "[", ip_format(&ips[i], text));
 	buf_puts(out, n_ips ? "]}}}" : "null}}}");
+	return buf_failed(out);
+}
+
+int handover_request_patch(uint32_t number, const char *node, struct buf *out)
+{
+	char text[NAME_MAX_BYTES + 16];
+	int n = snprintf(text, sizeof(text), "%" PRIu32 " %s", number, node);
+
+	if (n < 0 || (size_t)n >= sizeof(text))
+		return -EINVAL;
+	buf_puts(out, "{\"metadata\":{\"annotations\":{\"leasehold.io/handover-request\":");
+	if (number)
+		buf_json_string(out, text);
+	else
+		buf_puts(out, "null");
+	buf_puts(out, "}}}");
 	return buf_failed(out);
 }
 

@@ -6,11 +6,16 @@
 #include "agent/base/err.h"
 #include "agent/base/object.h"
 
-/* Merge PATCH for /status: annotation leasehold.io/allocated = ips, or null when n_ips = 0. */
-MUST_USE int allocation_patch(const struct ip *ips, size_t n_ips, const char *resource_version, struct buf *out);
+/* Merge PATCH for /status: annotations leasehold.io/allocated = ips and leasehold.io/lease = lease, the names of the Leases
+ * that govern them; both null when n_ips = 0. */
+MUST_USE int allocation_patch(const struct ip *ips, size_t n_ips, const char *lease, const char *resource_version,
+			      struct buf *out);
+
+/* Merge PATCH for /status: annotation leasehold.io/lease alone. */
+MUST_USE int record_patch(const char *lease, const char *resource_version, struct buf *out);
 
 /* Merge PATCH for /status: status.loadBalancer.ingress = ips with ipMode VIP (n_ips = 0: empty) and, when 'clear' is
- * set, the allocation annotation too is removed. */
+ * set, the allocation's annotations too are removed. */
 MUST_USE int status_patch(const struct ip *ips, size_t n_ips, bool clear, const char *resource_version,
 			  struct buf *out);
 
@@ -30,3 +35,7 @@ struct event_body {
 
 /* Body for POST /apis/events.k8s.io/v1/namespaces/NS/events (reportingController leasehold.io/agent). */
 MUST_USE int event_encode(const struct event_body *e, struct buf *out);
+
+/* Merge PATCH of a Lease: asks its holder to hand it to 'node' ("*": to whichever is best) under this number; 0: takes the
+ * request back. */
+MUST_USE int handover_request_patch(uint32_t number, const char *node, struct buf *out);

@@ -1,23 +1,22 @@
 """`make bench`: failover times beside keepalived (and kube-vip), memory, API load, creation time.
 
-    RUNS=5            runs of each failover event and of the creation time
+    RUNS=n            runs of each event and of the creation time (else 5; kill -9, SIGSTOP and handover 20)
     API=kube|fake     the API server (kube where tests/kube is built, else fake)
     LEASE=3s RENEW=750ms   Leasehold's times
     ADVERT=1          keepalived's advert_int in seconds
     KUBE_VIP=FILE     a kube-vip program to compare with
     SERVICES=500      how many Services the second half of the footprint has
-    ONLY=failover,footprint,create   parts to run
+    ONLY=failover,footprint,create   parts to run; or outage: no API server for OUTAGE_S=600 seconds
+    EVENTS="kill -9,handover"        of the failover part these events alone;  CONTENDER=leasehold: this one alone
     JSON=FILE         all figures, for other programs
 
-Each figure is printed as p50 / max over the runs, beside the first aim where there is one.  Missing an
-aim is shown, not an error: the exit status is 0 unless the bench itself failed.  Needs root.
+Each figure is printed as p50 / max over the runs, beside its aim where there is one (failover.py tells what the
+columns are).  Missing an aim is shown, not an error: the exit status is 0 unless the bench itself failed.  Needs root.
 """
 
 import json
 import os
-import random
 import signal
-import statistics
 import sys
 import tempfile
 import time
@@ -33,8 +32,8 @@ from e2e.conftest import make_plane  # noqa: E402
 from kube.cluster import NotBuilt, kube_directory  # noqa: E402
 from netns.lab import POOL4_BIG, Lab, LabError, mono_ns, wait_for  # noqa: E402
 from netns.probe import NeighProbe, Sniffer, UdpProbe  # noqa: E402
+from failover import Row, elapse, measure, spread, table  # noqa: E402
 
-EVENTS = ("SIGTERM", "kill -9", "unplug")
 POOL4 = "192.0.2.200-192.0.2.239"
 REST_S = 30
 CREATION_POOL = "198.18.255.1-198.18.255.250"
@@ -45,17 +44,13 @@ def milliseconds(text):
     return float(text[:-2]) if text.endswith("ms") else float(text.rstrip("s")) * 1000
 
 
-def spread(values):
-    """p50 / max as text."""
-    if not values:
-        return "-"
-    return f"{statistics.median(values):.0f} / {max(values):.0f}"
-
-
 class Bench:
     def __init__(self):
         env = os.environ.get
-        self.runs = int(env("RUNS", "5"))
+        self.runs = int(env("RUNS", "0"))   # 0: each row's own
+        self.outage_s = int(env("OUTAGE_S", "600"))
+        self.events = [e for e in env("EVENTS", "").split(",") if e]
+        self.only_contender = env("CONTENDER")
         self.lease, self.renew = env("LEASE", "3s"), env("RENEW", "750ms")
         self.advert_s = float(env("ADVERT", "1"))
         self.many = int(env("SERVICES", "500"))
@@ -64,7 +59,7 @@ class Bench:
         self.json = env("JSON")
         self.api = env("API") or self._built()
         self.figures = {"runs": self.runs, "api": self.api}
-        self.rows = []
+        self.rows, self.tables = [], []
 
     @staticmethod
     def _built():
@@ -82,63 +77,83 @@ class Bench:
 
     # -- failover ----------------------------------------------------------------------------
 
-    def one_failover(self, contender, event):
-        """Strike the holder once, and give the figures of what followed.
+    def runs_of(self, many=False):
+        return self.runs or (20 if many else 5)
 
-        dark_ms        the longest time without answers, as the client sees it
-        taken_over_ms  until another node first claims the VIP on the wire
-        doubles        ARP requests answered by two nodes; double_ms: how long two nodes claimed it
-        """
-        lab = contender.lab
-        holder = contender.one_holder()
-        contender.prepare(event, holder)
-        with UdpProbe(lab.client, contender.vip, contender.port, interval_ms=2) as probe, \
-                NeighProbe(lab, [contender.vip], interval_ms=10) as neigh, \
-                Sniffer(lab, [contender.vip]) as wire:
-            probe.wait_answered(50)
-            # Adverts and renewals come in time with what set this run up: strike out of time.
-            phase = mono_ns() + random.randrange(10**9)
-            wait_for(lambda: mono_ns() >= phase, what="a random moment of the next second")
-            at = contender.strike(event, holder)
-            wait_for(lambda: any(n is not holder for n in contender.nodes_with_vip()), 60, 0.02,
-                     f"{contender.name}: another holder after {event}")
-            probe.wait_answer_after(mono_ns(), 60)
-            # Long enough to see a dead holder answer on, or fall silent.
-            probe.wait_answered(1500, 60)
-            trace, who, claims = probe.stop(), neigh.stop(), wire.stop()
-        contender.recover(event, holder)
-        gap = trace.dark(since=at)
-        first = next(c.at for c in claims.of(contender.vip, since=at) if c.mac != holder.mac)
-        return {"dark_ms": gap.ms, "taken_over_ms": (first - at) / 1e6, "lost": gap.lost, "late": gap.late, "stall_ms": gap.stall_ms,
-                "doubles": len(who.duplicates(since=at)),
-                "double_ms": sum(o.ms for o in claims.overlaps())}
+    def leasehold_rows(self):
+        crash = milliseconds(self.lease) + 200
+        few, many, loaded = self.runs_of(), self.runs_of(True), self.runs or 3
+        return [Row("SIGTERM", few, dark_aim=50), Row("handover", many, dark_aim=50),
+                Row("kill -9", many, dark_aim=crash), Row("SIGSTOP", many, dark_aim=crash),
+                Row("unplug", few), Row("reboot", few, dark_aim=crash), Row("API black hole", few),
+                Row("API restart", few), Row("handover", loaded, True, dark_aim=50),
+                Row("kill -9", loaded, True, dark_aim=crash), Row("SIGSTOP", loaded, True, dark_aim=crash)]
 
-    def failover(self, contender):
-        self.note(f"{contender.name}: {contender.configuration()}")
-        results = self.figures.setdefault("failover", {}).setdefault(contender.name, {})
-        contender.start()
+    def quick_rows(self):
+        return [Row("kill -9", self.runs or 10, dark_aim=600), Row("SIGSTOP", self.runs or 10, frozen_s=3, dark_aim=600)]
+
+    def blocks(self, cluster, neighbours):
+        """[(title, contender, rows)]"""
+        def leasehold(lease, renew):
+            return Leasehold(cluster(f"failover-{lease}"), lease_duration=lease, renew_interval=renew, pool=[POOL4],
+                             log_level="info")
+
+        found = [(f"leasehold, Lease {self.lease}, renewed every {self.renew}", leasehold(self.lease, self.renew),
+                  self.leasehold_rows()),
+                 ("leasehold, Lease 400ms, renewed every 100ms", leasehold("400ms", "100ms"), self.quick_rows())]
+        for contender in neighbours:
+            found.append((f"{contender.name}, {contender.configuration()}", contender,
+                          [Row(event, self.runs_of()) for event in contender.events]))
+        chosen = self.events
+        return [(title, contender, [row for row in rows if not chosen or row.event in chosen])
+                for title, contender, rows in found if not self.only_contender or contender.name == self.only_contender]
+
+    def failover(self, cluster, neighbours):
+        blocks = [block for block in self.blocks(cluster, neighbours) if block[2]]
+        seconds = sum(row.seconds() for _, _, rows in blocks for row in rows)
+        self.note(f"failover: about {seconds / 60:.0f} minutes")
+        for title, contender, rows in blocks:
+            measure(contender, rows, self.note)
+            self.tables.append((title, table(rows, contender.name == "leasehold"),
+                                [f"{row.title}: {reason}" for row in rows for reason in sorted(set(row.failures))]))
+            self.figures.setdefault("failover", {})[title] = {row.title: row.figures for row in rows}
+
+    # -- outage ------------------------------------------------------------------------------
+
+    def outage(self, cluster):
+        """No API server at all for OUTAGE_S: under `hold` nothing is lost and nothing moves, then or afterwards."""
+        cluster.start_agents(lease_duration=self.lease, renew_interval=self.renew, pool=[POOL4], log_level="info",
+                             on_api_loss="hold")
         try:
-            for event in EVENTS:
-                results[event] = []
-                for run in range(self.runs):
-                    figures = self.one_failover(contender, event)
-                    results[event].append(figures)
-                    self.note(f"{contender.name} {event} {run + 1}/{self.runs}: dark "
-                              f"{figures['dark_ms']:.0f} ms, {figures['doubles']} double answers")
+            vip, = cluster.service("outage").wait_vips()
+            node = cluster.wait_on_one_node(vip)
+            cluster.reach_all(cluster.lab.client, vip, cluster.lab.pods)
+            with UdpProbe(cluster.lab.client, vip, 80, interval_ms=2) as probe, \
+                    NeighProbe(cluster.lab, [vip], interval_ms=4, record=False), Sniffer(cluster.lab, [vip]) as wire:
+                probe.wait_answered(50)
+                at = mono_ns()
+                cluster.plane.kill()
+                try:
+                    self.note(f"outage: {self.outage_s} s without an API server")
+                    elapse(at, self.outage_s)
+                finally:
+                    cluster.plane.restart()
+                back = mono_ns()
+                for agent in cluster.agents.values():
+                    wait_for(agent.ready, 60, 0.1, f"{agent} to be ready")
+                elapse(back, 10)
+                trace, claims = probe.stop(), wire.stop()
         finally:
-            contender.stop()
-        aims = {"SIGTERM": 150, "kill -9": milliseconds(self.lease) + 300} \
-            if contender.name == "leasehold" else {}
-        for event in EVENTS:
-            dark = [f["dark_ms"] for f in results[event]]
-            aim = aims.get(event)
-            self.row(f"{contender.name}: dark after {event}", spread(dark), "ms",
-                     aim and f"<= {aim:.0f}", aim and max(dark) <= aim)
-            self.row(f"{contender.name}: another node claims the VIP after {event}",
-                     spread([f["taken_over_ms"] for f in results[event]]), "ms")
-            self.row(f"{contender.name}: ARP requests answered by two nodes, {event}",
-                     spread([f["doubles"] for f in results[event]]),
-                     f"(two nodes claimed for {spread([f['double_ms'] for f in results[event]])} ms)")
+            cluster.stop_agents()
+            cluster.clear()
+        found = {"seconds": self.outage_s, "lost": len(trace.lost(since=at)), "sent": len(trace.sent),
+                 "dark_ms": trace.dark(since=at).ms, "macs": sorted({c.mac for c in claims.of(vip)}),
+                 "two_macs_ms": sum(o.ms for o in claims.two_macs(vip))}
+        self.figures["outage"] = found
+        what = f"leasehold: {self.outage_s} s without an API server, and 10 s after"
+        self.row(f"{what}: lost", f"{found['lost']} of {found['sent']}", "questions", "0", found["lost"] == 0)
+        self.row(f"{what}: longest gap", f"{found['dark_ms']:.0f}", "ms")
+        self.row(f"{what}: nodes that answered", str(len(found["macs"])), "", "1", found["macs"] == [node.mac])
 
     # -- footprint ---------------------------------------------------------------------------
 
@@ -228,7 +243,7 @@ class Bench:
 
     def creation(self, cluster, others):
         """Time from a Service's creation to its first answer, beside `others` Services."""
-        values = [self.one_creation(cluster, number) for number in range(self.runs)]
+        values = [self.one_creation(cluster, number) for number in range(self.runs_of())]
         self.figures.setdefault("create_to_answer_ms", {})[str(others)] = values
         self.row(f"leasehold: Service created to first answer, beside {others} others", spread(values),
                  "ms", "<= 300", max(values) <= 300)
@@ -250,10 +265,9 @@ class Bench:
                 if self.kube_vip:
                     neighbours.append(KubeVip(lab, workdir / "kube-vip", plane, self.kube_vip))
                 if "failover" in self.parts:
-                    self.failover(Leasehold(cluster("failover"), lease_duration=self.lease,
-                                            renew_interval=self.renew, pool=[POOL4], log_level="info"))
-                    for contender in neighbours:
-                        self.failover(contender)
+                    self.failover(cluster, neighbours)
+                if "outage" in self.parts:
+                    self.outage(cluster("outage"))
                 if "create" in self.parts:
                     alone = cluster("create")
                     alone.start_agents(lease_duration=self.lease, renew_interval=self.renew,
@@ -271,15 +285,22 @@ class Bench:
                 plane.stop()
 
     def report(self):
-        print(f"\nRuns: {self.runs}.  API server: "
-              f"{'kube-apiserver and etcd' if self.api == 'kube' else 'in memory'}.  Figures: p50 / max.")
-        print(f"Leasehold: lease {self.lease}, renewed every {self.renew}.  "
-              f"keepalived: advert_int {self.advert_s:g} s."
+        print(f"\nAPI server: {'kube-apiserver and etcd' if self.api == 'kube' else 'in memory'}.  "
+              "Figures: p50 / max over the runs."
               + ("" if self.kube_vip else "  kube-vip: not measured (KUBE_VIP= names its program)."))
-        print("After kill -9 the dead node's kernel answers on, which hides the dark and shows as double answers.")
-        widths = [max(len(row[i]) for row in self.rows) for i in range(3)]
-        for what, value, unit, verdict in self.rows:
-            print(f"  {what:<{widths[0]}}  {value:>{widths[1]}}  {unit:<{widths[2]}}  {verdict}".rstrip())
+        for title, lines, failures in self.tables:
+            print(f"\n{title}")
+            print("\n".join(lines))
+            for failure in failures:
+                print(f"  failed: {failure}")
+        if self.tables:
+            print("\nA dead holder whose kernel answers on shows no dark, but two MACs, for as long as a run lasts.\n"
+                  "Behind keepalived's and kube-vip's VIP stands an echo server on each node: connections end with a move.")
+        if self.rows:
+            print()
+            widths = [max(len(row[i]) for row in self.rows) for i in range(3)]
+            for what, value, unit, verdict in self.rows:
+                print(f"  {what:<{widths[0]}}  {value:>{widths[1]}}  {unit:<{widths[2]}}  {verdict}".rstrip())
         if self.json:
             Path(self.json).write_text(json.dumps(self.figures, indent=1) + "\n")
 
@@ -314,7 +335,7 @@ def main():
     try:
         bench.run()
     except (LabError, NotBuilt, TimeoutError) as error:
-        if bench.rows:
+        if bench.rows or bench.tables:
             bench.report()
         sys.exit(f"bench: {error}")
     bench.report()

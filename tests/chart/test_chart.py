@@ -100,10 +100,18 @@ def test_only_two_capabilities(helm, values):
     for container in [*pod.get("initContainers", []), *pod["containers"]]:
         context = container["securityContext"]
         assert context["capabilities"]["drop"] == ["ALL"]
-        assert set(context["capabilities"]["add"]) <= {"NET_ADMIN", "NET_RAW"}
+        assert set(context["capabilities"]["add"]) <= {"NET_ADMIN", "NET_RAW", "BPF"}
         assert context["readOnlyRootFilesystem"] is True
         assert context["allowPrivilegeEscalation"] is False
         assert context["privileged"] is False
+
+
+def test_realtime_brings_its_capabilities(helm):
+    objects = helm.template({**VALUE_SETS["defaults"], "realtime": True})
+    added = [c["securityContext"]["capabilities"]["add"] for c in pod_of(objects)["containers"]]
+    assert added == [["NET_ADMIN", "NET_RAW", "BPF", "SYS_NICE", "IPC_LOCK"]]
+    assert config_of(objects)["realtime"] is True
+    assert "realtime" not in config_of(helm.template(VALUE_SETS["defaults"]))
 
 
 def test_values_arrive(helm):
@@ -123,7 +131,7 @@ def test_values_arrive(helm):
     assert agent["ports"][0]["containerPort"] == 9105
     assert pod["nodeSelector"]["example.com/edge"] == "yes"
     assert pod["affinity"] and pod["imagePullSecrets"] == [{"name": "registry"}]
-    policy = by_kind(listed, "ValidatingAdmissionPolicy")
+    policy = next(o for o in listed if (o["kind"], o["metadata"]["name"]) == ("ValidatingAdmissionPolicy", "leasehold"))
     assert policy["spec"]["variables"][0]["expression"] == \
         "[cidr('203.0.113.0/28'), cidr('2001:db8:1::/120'), cidr('198.51.100.7/32')]"
 
@@ -161,7 +169,7 @@ def test_http_address(helm, address, flag, host):
     ({"pool": [POOL], "leaseDuration": "3"}, ["/leaseDuration", "'3' does not match"]),
     ({"pool": [POOL], "renewInterval": "-1s"}, ["/renewInterval"]),
     ({"pool": [POOL], "dataplane": "ipvs"}, ["/dataplane", "'nft'", "'announce'"]),
-    ({"pool": [POOL], "onApiLoss": "hold"}, ["/onApiLoss", "'fence'"]),
+    ({"pool": [POOL], "onApiLoss": "pray"}, ["/onApiLoss", "'hold'"]),
     ({"pool": [POOL], "interface": ["a-name-that-is-too-long"]}, ["/interface"]),
     ({"pool": [POOL], "apiServers": ["http://192.0.2.11:6443"]}, ["/apiServers/0"]),
     ({"pool": [POOL], "http": {"port": 0}}, ["/http/port", "minimum"]),

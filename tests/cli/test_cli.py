@@ -21,7 +21,7 @@ def run(*arguments, **kwargs):
     return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=30, **kwargs)
 
 
-COMMANDS = ["agent", "status", "check-config", "cleanup", "manifest", "version"]
+COMMANDS = ["agent", "status", "handover", "check-config", "cleanup", "manifest", "version"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -43,7 +43,8 @@ def test_every_agent_flag_has_a_line_with_its_default():
     out = run("agent", "--help").stdout
     for flag, default in {"lease-duration": "3s", "renew-interval": "750ms", "groups": "1", "namespace": "kube-system",
                           "load-balancer-class": "leasehold.io/vip", "dataplane": "nft", "state-dir": "/run/leasehold",
-                          "sysctl": "report", "log-level": "info", "log-format": "text"}.items():
+                          "sysctl": "report", "on-api-loss": "hold", "gate": "on",
+                          "source-nat": "auto", "rank": "0", "log-level": "info", "log-format": "text"}.items():
         line = next(l for l in out.splitlines() if l.strip().startswith(f"--{flag} "))
         assert f"(default {default})" in line
     for flag in ["kubeconfig", "api-server", "node-name", "interface", "pool", "default-class", "http-address",
@@ -118,9 +119,19 @@ def test_relations_are_checked():
     assert r.returncode == 2 and "renew-interval: 500ms" in r.stderr and "1s" in r.stderr
 
 
-def test_hold_is_refused_not_pretended():
-    r = run("check-config", "--node-name", "n", "--on-api-loss", "hold")
-    assert r.returncode == 2 and "on-api-loss" in r.stderr
+@pytest.mark.parametrize("policy", ["hold", "fence"])
+def test_both_policies_are_real(policy):
+    assert run("check-config", "--node-name", "n", "--on-api-loss", policy).returncode == 0
+
+
+def test_handover_refuses_what_it_cannot_mean(tmp_path):
+    for argv, part in [(["--what"], "--what"), (["99"], "99: not a group"), (["other-lease"], "other-lease: not a group"),
+                       (["leasehold-a/b"], "not a group"), (["0", "1"], "1: no such flag"), (["--to"], "--to"),
+                       (["--timeout", "5"], "--timeout: \"5\" is not a time"), (["--namespace", "a?b"], "not a group")]:
+        r = run("handover", *argv)
+        assert r.returncode == 2 and part in r.stderr and r.stdout == "", argv
+    r = run("handover", "--kubeconfig", tmp_path / "none")
+    assert r.returncode == 1 and str(tmp_path / "none") in r.stderr
 
 
 def test_status_without_an_agent(tmp_path):

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -22,16 +23,17 @@ import yaml
 from kube.client import ApiError
 from kube.cluster import NotBuilt
 from netns.lab import ECHO_PORT, POOL4, POOL6, LabError, mono_ns, wait_for
-from netns.probe import NeighProbe, Sniffer, TcpProbe, UdpProbe
+from netns.probe import NEIGHBOUR_KINDS, NeighProbe, Sniffer, TcpProbe, UdpProbe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("LEASEHOLD_BIN", str(REPOSITORY / "build/release/leasehold"))
 CHART = REPOSITORY / "helm/leasehold"
 # What the chart's container has, and no more.
-CAPABILITIES = ("net_admin", "net_raw")
+CAPABILITIES = ("net_admin", "net_raw", "bpf")
 
 NAMESPACE = "kube-system"
-LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/leasehold-group-0"
+LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+LEASE = f"{LEASES}/leasehold-group-0"
 SERVICES = "/api/v1/namespaces/default/services"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
@@ -68,7 +70,7 @@ class Agent:
         self.node, self.name = node, node.name
         self.workdir = Path(workdir) / node.name
         self.state_dir = self.workdir / "state"
-        self.state_dir.mkdir(parents=True)
+        self.state_dir.mkdir(parents=True, exist_ok=True)
         self.log_file = self.workdir / "agent.log"
         self.flags = {"kubeconfig": kubeconfig, "node-name": node.name, "interface": "eth0",
                       "state-dir": self.state_dir, "http-address": f"127.0.0.1:{HTTP_PORT}",
@@ -115,6 +117,19 @@ class Agent:
         """SIGKILL; returns the moment before it (monotonic ns)."""
         self.require_running()
         return self.process.kill9()
+
+    def freeze(self):
+        """SIGSTOP; returns the moment before it (monotonic ns)."""
+        self.require_running()
+        at = mono_ns()
+        self.process.send_signal(signal.SIGSTOP)
+        return at
+
+    def thaw(self):
+        """SIGCONT; returns the moment before it (monotonic ns)."""
+        at = mono_ns()
+        self.process.send_signal(signal.SIGCONT)
+        return at
 
     def http(self, path):
         """(status, body) of a GET to the agent's own HTTP address; (0, "") when nobody answers."""
@@ -317,11 +332,12 @@ def install_rbac(plane):
 
 
 class Observation:
-    """What probes saw of some VIPs: `traces` by VIP, `neigh` and `claims` once stopped."""
+    """What probes saw of some VIPs: `traces` by VIP (`slow`: those of the slow client), `neigh` and `claims` once stopped."""
 
     def __init__(self, cluster, probes, neigh, wire):
         self._cluster, self._probes, self._neigh, self._wire = cluster, probes, neigh, wire
-        self.traces = self.neigh = self.claims = None
+        self._vips = sorted({vip for _, vip in probes})
+        self.traces = self.slow = self.neigh = self.claims = None
 
     def wait_answers(self, after=None, timeout_s=PATIENCE_S):
         """Wait until every VIP answered a client and an ARP/NDP request after a moment (now)."""
@@ -329,10 +345,17 @@ class Observation:
         for probe in self._probes.values():
             probe.wait_answer_after(after, timeout_s)
             probe.wait_answered(20, timeout_s)
-        self._neigh.wait_answered(2 * len(self._probes), timeout_s)
+        self._neigh.wait_answered(2 * len(self._vips), timeout_s)
+
+    def wait_heard(self, vips, mac, timeout_s=PATIENCE_S):
+        """Wait until that MAC was the last to answer or announce for each VIP."""
+        self._wire.wait(lambda s: all(s["latest"].get(vip, (0, ""))[1] == mac for vip in vips), timeout_s,
+                        f"{mac} to be heard for {vips}")
 
     def stop(self):
-        self.traces = {vip: probe.stop() for vip, probe in self._probes.items()}
+        found = {key: probe.stop() for key, probe in self._probes.items()}
+        self.traces = {vip: trace for (host, vip), trace in found.items() if host is self._cluster.lab.client}
+        self.slow = {vip: trace for (host, vip), trace in found.items() if host is self._cluster.lab.slow}
         self.neigh, self.claims = self._neigh.stop(), self._wire.stop()
         return self
 
@@ -342,9 +365,14 @@ class Observation:
         doubles = [(vip, [macs(m) for m in both]) for _, vip, both in self.neigh.duplicates()]
         if doubles:
             raise AgentError(f"{len(doubles)} requests were answered by two nodes, first {doubles[0]}")
-        if (both := self.claims.overlaps()):
+        if (both := self.claims.overlaps(kinds=NEIGHBOUR_KINDS)):
             raise AgentError("two nodes claimed " + "; ".join(
                 f"{o.vip} for {o.ms:.1f} ms: {[macs(m) for m in o.macs]}" for o in both))
+
+    def two_macs_ms(self):
+        """Milliseconds in which two MACs answered for a VIP, of that VIP which had most."""
+        times = [[o.ms for o in self.claims.two_macs(vip)] for vip in self._vips]
+        return max(map(sum, times), default=0)
 
 
 class Cluster:
@@ -376,6 +404,41 @@ class Cluster:
         for agent in self.agents.values():
             agent.wait_ready()
         return list(self.agents.values())
+
+    def serve(self, backends=None, **flags):
+        """Agents on all nodes and a dual-stack Service that answers: (Service, VIPs, the holder's agent)."""
+        self.start_agents(**flags)
+        service = self.service(backends=backends, policy="RequireDualStack")
+        vips = service.wait_vips(2)
+        for vip in vips:
+            self.wait_on_one_node(vip)
+            self.reach_all(self.lab.client, vip, self.lab.pods if backends is None else backends)
+        return service, vips, self.wait_holder()
+
+    def others(self, *agents):
+        """The agents but for these."""
+        return [agent for agent in self.agents.values() if agent not in agents]
+
+    def only_answers(self, vips, agent, asks=50):
+        """From now on this agent's node alone answers who-has for each VIP."""
+        with NeighProbe(self.lab, vips) as probe:
+            probe.wait_answered(asks * len(vips), PATIENCE_S)
+            trace = probe.stop()
+        if set(trace.macs()) != {agent.node.mac} or trace.duplicates():
+            raise AgentError(f"who answers: {({self.lab.mac_owner(m): n for m, n in trace.macs().items()})}, "
+                             f"not {agent} alone")
+
+    def settle_on(self, vips, agent, pods=None):
+        """Wait until each VIP is on that agent's node, and reaches all the pods."""
+        for vip in vips:
+            self.wait_on_one_node(vip, agent.node)
+            self.reach_all(self.lab.client, vip, pods or self.lab.pods, "TCP")
+
+    def settle_on_wire(self, vips, agent, timeout_s=PATIENCE_S):
+        """Wait until that agent's node answers who-has for each VIP; what an old holder keeps in its kernel is its own."""
+        with Sniffer(self.lab, vips) as wire, NeighProbe(self.lab, vips, record=False):
+            wire.wait(lambda s: all(s["latest"].get(vip, (0, ""))[1] == agent.node.mac for vip in vips), timeout_s,
+                      f"{agent} to answer for {vips}")
 
     def stop_agents(self):
         """End all agents in order.  An exit status but 0, or a sanitizer's word, is an error."""
@@ -417,20 +480,33 @@ class Cluster:
                    for path in (SERVICES, SLICES, EVENTS) for o in api.list(path)
                    if o["metadata"]["name"] != "kubernetes"])
 
+    def start_handover(self, *arguments, kubeconfig=None, host=None):
+        """Start `leasehold handover ARGUMENTS`, as an administrator elsewhere unless told; the process."""
+        return (host or self.lab.api).spawn(
+            [BINARY, "handover", "--kubeconfig", str(kubeconfig or self.plane.admin_kubeconfig), *map(str, arguments)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def handover(self, *arguments, timeout_s=30, **whence):
+        """The same to its end: (the moment before in monotonic ns, the exit status, what it printed)."""
+        at = mono_ns()
+        process = self.start_handover(*arguments, **whence)
+        out, _ = process.communicate(timeout=timeout_s)
+        return at, process.returncode, out
+
     # -- who and what ------------------------------------------------------------------------
 
-    def lease(self):
-        """The Lease, or None."""
+    def lease(self, group=0):
+        """The Lease of a group, or None."""
         try:
-            return self.api().get(LEASE)
+            return self.api().get(f"{LEASES}/leasehold-group-{group}")
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
 
-    def lease_holder(self):
+    def lease_holder(self, group=0):
         """The name of the node that the Lease names, or ""."""
-        lease = self.lease()
+        lease = self.lease(group)
         identity = (lease or {}).get("spec", {}).get("holderIdentity") or ""
         return identity.split("_")[0]
 
@@ -513,13 +589,16 @@ class Cluster:
         wait_for(silent, timeout_s, 0.05, f"no answer from {vip} {protocol} {port}")
 
     @contextlib.contextmanager
-    def observed(self, vips, interval_ms=2):
-        """Probes on every VIP while the case makes something happen; yields an Observation."""
+    def observed(self, vips, interval_ms=2, data=False, slow=False):
+        """Probes on every VIP while the case makes something happen; yields an Observation.
+
+        data: the wire's claims have IP from the VIPs, too.  slow: host `slow` asks, too.
+        """
         with contextlib.ExitStack() as stack:
-            probes = {vip: stack.enter_context(UdpProbe(self.lab.client, vip, 80, interval_ms))
-                      for vip in vips}
+            probes = {(host, vip): stack.enter_context(UdpProbe(host, vip, 80, interval_ms)) for vip in vips
+                      for host in ((self.lab.client, self.lab.slow) if slow else (self.lab.client,))}
             neigh = stack.enter_context(NeighProbe(self.lab, vips, interval_ms=10))
-            wire = stack.enter_context(Sniffer(self.lab, vips))
+            wire = stack.enter_context(Sniffer(self.lab, vips, data=data))
             for probe in probes.values():
                 probe.wait_answered(10)
             yield Observation(self, probes, neigh, wire)
@@ -536,15 +615,20 @@ class Cluster:
             self.lab.plug(node)
         for node in self.lab.nodes:
             wait_for(node.carrier, what=f"carrier of {node.name}")
-            if self.table(node):
-                node.nft("delete", "table", "inet", "leasehold")
+            for family in ("inet", "arp"):
+                node.nft(script=f"table {family} leasehold {{ }}\ndelete table {family} leasehold\n")
+            if any(q["kind"] == "clsact" for q in node.qdiscs()):
+                node.run(["tc", "qdisc", "del", "dev", "eth0", "clsact"])
             node.delete_addresses(a for a, entry in node.addresses().items()
                                   if a not in (node.ip4, node.ip6) and entry["scope"] != "link")
-        for host in (self.lab.client, self.lab.watch, *self.lab.nodes):
+        for host in (self.lab.client, self.lab.watch, self.lab.slow, *self.lab.nodes):
             host.flush_neighbours()
         self.delete_all()
-        with contextlib.suppress(ApiError):
-            self.api().delete(LEASE)
+        api = self.api()
+        for lease in api.list(LEASES):
+            if lease["metadata"]["name"].startswith("leasehold-"):
+                with contextlib.suppress(ApiError):
+                    api.delete(f"{LEASES}/{lease['metadata']['name']}")
 
 
 def names_of(backends):

@@ -51,6 +51,9 @@ PLANTED = (
         "agent/kube/planted_json.c": include('"agent/kube/planted.h"'), "agent/kube/planted.h": "#pragma once\n"}),
     ("nobody reaches the tests", "include", {
         "agent/planted.c": include('"tests/planted.h"'), "tests/planted.h": "#pragma once\n"}),
+    ("a program for the kernel reaches the map's layout alone", "include", {
+        "netlink/bpf/planted.c": include('"netlink/planted.h"'), "netlink/planted.h": "#pragma once\n"}),
+    ("and that it may", OK, {"netlink/bpf/planted.c": include('"netlink/gate.h"')}),
     ("what does not exist", "include", {"agent/planted.c": include('"agent/base/gone.h"')}),
 
     ("jansson in the shell", "library", {"agent/planted.c": include("<jansson.h>")}),
@@ -65,6 +68,10 @@ PLANTED = (
     ("a second file for libyaml", "library", {"agent/base/yaml_planted.c": include("<yaml.h>"), "agent/base/yaml.c": None}),
     ("a second file for libnl-3", "library", {
         "netlink/planted_watch.c": include("<netlink/addr.h>"), "netlink/link_watch.c": None}),
+    ("libbpf in the shell", "library", {"agent/planted.c": include("<bpf/bpf.h>")}),
+    ("a second file for libbpf", "library", {
+        "netlink/planted_gate.c": include("<bpf/libbpf.h>"), "netlink/gate_if.c": None}),
+    ("helpers for programs outside of one", "library", {"netlink/planted.c": include("<linux/types.h>", "<bpf/bpf_endian.h>")}),
     ("a library through a header", "library", {
         "agent/planted.c": include('"agent/kube/planted.h"'),
         "agent/kube/planted.h": "#pragma once\n#include <curl/curl.h>\n"}),

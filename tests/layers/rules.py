@@ -8,6 +8,7 @@ Dependencies point down only:
     codecs     parts of those two folders     base, codecs of the folder; jansson | libmnl + libnftnl; no sockets
     core       agent/core/*                   base, election; pure
     election   election/*                     base; pure
+    bpf        netlink/bpf/*                  runs in the kernel; shares netlink/gate.h alone
     base       agent/base/*                   nothing; libc, and libyaml in one file
 """
 
@@ -17,12 +18,13 @@ SOURCE_FOLDERS = ("agent", "election", "netlink")
 TEST_FOLDER = "tests"
 
 CODECS = re.compile(
-    r"netlink/(\w+_msg|\w+_frame|attr_walk|batch|link_table|nat_(elem|layout|rule|udata))\.[ch]"
+    r"netlink/(\w+_msg|\w+_frame|attr_walk|batch|gate|link_table|nat_(elem|layout|rule|udata))\.[ch]"
     r"|agent/kube/(\w+_json|json_walk|span|splitter)\.[ch]"
 )
 
 # In this order: the first that matches is the module.
 MODULES = (
+    ("bpf", re.compile(r"netlink/bpf/.*")),
     ("base", re.compile(r"agent/base/.*")),
     ("core", re.compile(r"agent/core/.*")),
     ("election", re.compile(r"election/.*")),
@@ -34,6 +36,7 @@ MODULES = (
 )
 
 MAY_INCLUDE = {
+    "bpf": {"bpf", "netlink codec"},
     "base": {"base"},
     "election": {"base", "election"},
     "core": {"base", "election", "core"},
@@ -48,7 +51,8 @@ MAY_INCLUDE = {
 LIBRARIES = (
     ("libyaml", re.compile(r"/yaml\.h$"), {"base"}, True),
     ("libnl-3", re.compile(r"/libnl3/"), {"netlink"}, True),
-    ("libbpf", re.compile(r"/include/bpf/"), {"netlink"}, True),
+    ("libbpf", re.compile(r"/include/bpf/(bpf|btf|libbpf)\.h$"), {"netlink"}, True),
+    ("libbpf for programs", re.compile(r"/include/bpf/bpf_(core_read|endian|helpers|tracing)\.h$"), {"bpf"}, False),
     ("libnetfilter_conntrack", re.compile(r"/libnetfilter_conntrack/"), {"netlink"}, True),
     ("libmnl", re.compile(r"/libmnl/"), {"netlink", "netlink codec"}, False),
     ("libnftnl", re.compile(r"/libnftnl/"), {"netlink", "netlink codec"}, False),

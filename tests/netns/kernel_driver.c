@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel_driver.c: netlink/ for test_kernel.py.  Reads commands from standard input, one a line, in the network
- * namespace it was started in; answers with lines and at last "ok" or "error <errno> <text>".
+/* kernel_driver.c: netlink/ for test_kernel.py and test_survival.py.  Reads commands from standard input, one a line,
+ * in the network namespace it was started in; answers with lines and at last "ok" or "error <errno> <text>".
  *
  *	nat-ensure | nat-remove | nat-dump
  *	nat-apply                          ops follow, one a line ("group" ends a group), then "end"
  *	nat-bench FRONTENDS SLOTS          loads 198.18.x.y . tcp . 80, prints times, reads back, compares
+ *	ct-flush IP...                     deletes the connections of these VIPs, prints how many
  *	addr-put|addr-refresh INDEX IP VALID_S | addr-del INDEX IP | addr-dump
  *	announce INTERFACE IP ROUTER       sends one round, prints the number of frames
  *	watch MS                           waits for a change for at most MS, then prints the state
  *	sysctl-get|sysctl-set 4|6 INTERFACE [VALUE]
  *
- * Ops: vip-add|vip-del IP; frontend-add|frontend-del IP PROTO PORT hash|random SLOTS;
+ * Ops: vip-add|vip-del IP; local-add|local-del IP; home-add|home-del IP INDEX;
+ * guard-add|guard-del IP PROTO PORT; frontend-add|frontend-del IP PROTO PORT hash|random SLOTS;
  * slot-add|slot-del IP PROTO PORT SLOT IP PORT.  nat-dump prints the additions that make up what is there. */
 #include <errno.h>
 #include <inttypes.h>
@@ -24,6 +26,7 @@
 #include "agent/base/text.h"
 #include "netlink/addr_if.h"
 #include "netlink/announce_if.h"
+#include "netlink/ct_if.h"
 #include "netlink/link_watch.h"
 #include "netlink/nat_if.h"
 #include "netlink/sysctl.h"
@@ -103,6 +106,9 @@ static struct nat_op read_op(const struct driver *d)
 {
 	static const char *const kinds[] = {
 		[NAT_OP_VIP_ADD] = "vip-add",		[NAT_OP_VIP_DEL] = "vip-del",
+		[NAT_OP_LOCAL_ADD] = "local-add",	[NAT_OP_LOCAL_DEL] = "local-del",
+		[NAT_OP_HOME_ADD] = "home-add",		[NAT_OP_HOME_DEL] = "home-del",
+		[NAT_OP_GUARD_ADD] = "guard-add",	[NAT_OP_GUARD_DEL] = "guard-del",
 		[NAT_OP_FRONTEND_ADD] = "frontend-add", [NAT_OP_FRONTEND_DEL] = "frontend-del",
 		[NAT_OP_SLOT_ADD] = "slot-add",		[NAT_OP_SLOT_DEL] = "slot-del",
 	};
@@ -112,10 +118,16 @@ static struct nat_op read_op(const struct driver *d)
 		op.kind++;
 	if (op.kind == ARRAY_LEN(kinds))
 		refuse("no such op", word(d, 0));
-	if (op.kind == NAT_OP_VIP_ADD || op.kind == NAT_OP_VIP_DEL)
+	if (op.kind <= NAT_OP_LOCAL_DEL)
 		return op;
+	if (op.kind <= NAT_OP_HOME_DEL) {
+		op.ifindex = (uint32_t)number(d, 2, UINT32_MAX);
+		return op;
+	}
 	op.proto = (uint8_t)number(d, 2, UINT8_MAX);
 	op.port = (uint16_t)number(d, 3, UINT16_MAX);
+	if (op.kind <= NAT_OP_GUARD_DEL)
+		return op;
 	if (op.kind == NAT_OP_FRONTEND_ADD || op.kind == NAT_OP_FRONTEND_DEL) {
 		op.balance = text_eq(word(d, 4), "random") ? BALANCE_RANDOM : BALANCE_HASH;
 		op.n_slots = (uint16_t)number(d, 5, UINT16_MAX);
@@ -145,6 +157,21 @@ static int nat_apply(struct driver *d)
 	return r;
 }
 
+static void print_sets(const struct nat_dump *dump)
+{
+	char a[IP_TEXT_MAX];
+
+	for (size_t i = 0; i < dump->n_vips; i++)
+		printf("vip-add %s\n", ip_format(&dump->vips[i], a));
+	for (size_t i = 0; i < dump->n_locals; i++)
+		printf("local-add %s\n", ip_format(&dump->locals[i], a));
+	for (size_t i = 0; i < dump->n_homes; i++)
+		printf("home-add %s %u\n", ip_format(&dump->homes[i].vip, a), dump->homes[i].ifindex);
+	for (size_t i = 0; i < dump->n_guards; i++)
+		printf("guard-add %s %u %u\n", ip_format(&dump->guards[i].ip, a), dump->guards[i].proto,
+		       dump->guards[i].port);
+}
+
 static int nat_dump(struct driver *d)
 {
 	char a[IP_TEXT_MAX], b[IP_TEXT_MAX];
@@ -153,8 +180,7 @@ static int nat_dump(struct driver *d)
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < dump.n_vips; i++)
-		printf("vip-add %s\n", ip_format(&dump.vips[i], a));
+	print_sets(&dump);
 	for (size_t i = 0; i < dump.n_frontends; i++) {
 		const struct frontend *f = &dump.frontends[i];
 
@@ -247,6 +273,21 @@ static int nat_bench(struct driver *d)
 	return r;
 }
 
+static int flush(struct driver *d)
+{
+	struct ip vips[WORDS_MAX];
+	size_t n = 0, deleted = 0;
+	int r;
+
+	while (n + 1 < d->n_words) {
+		vips[n] = address(d, n + 1);
+		n++;
+	}
+	r = ct_if_flush(vips, n, &deleted, &d->err);
+	printf("deleted %zu\n", deleted);
+	return r;
+}
+
 /* ---- addresses, announcements, interfaces ---- */
 
 static void dump_restart(void *ctx)
@@ -293,7 +334,8 @@ static int announce(struct driver *d)
 	for (size_t i = 0; i < s->n_links; i++) {
 		if (!text_eq(s->links[i].name, word(d, 1)))
 			continue;
-		r = announce_if_send(d->announcer, &s->links[i], &ip, number(d, 3, 1), &frames, &d->err);
+		r = announce_if_send(d->announcer, &s->links[i], &ip, (unsigned int)number(d, 3, 1), &frames,
+				     &d->err);
 		printf("frames %u\n", frames);
 		return r;
 	}
@@ -375,7 +417,7 @@ static int run(struct driver *d)
 		{ "nat-apply", nat_apply },   { "nat-bench", nat_bench },   { "addr-put", addresses },
 		{ "addr-refresh", addresses }, { "addr-del", addresses },   { "addr-dump", addresses },
 		{ "announce", announce },     { "watch", watch },	    { "sysctl-get", sysctls },
-		{ "sysctl-set", sysctls },
+		{ "sysctl-set", sysctls },   { "ct-flush", flush },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)

@@ -8,6 +8,8 @@ One `Lab` is one bridge with hosts on it, each host a network namespace of its o
     client    192.0.2.50  2001:db8::50   what a user of a VIP is
     watch     192.0.2.51  2001:db8::51   asks by ARP and NDP who has a VIP, so that the client's own
               neighbour cache is never refreshed by the asking
+    slow      192.0.2.52  2001:db8::52   a client that hears no gratuitous ARP and no unsolicited NA: it finds
+              out where a VIP has gone by asking again, SLOW_ASKS_MS after its entry was confirmed at the latest
     api       192.0.2.100 2001:db8::100  for an API server
 
 Names carry a random id, so labs run side by side.  Every process started here dies with the process
@@ -49,8 +51,23 @@ POOL4_BIG = "198.18.0.1-198.18.7.254"
 SLOTS4 = [f"{LAN4}.{i}" for i in range(64, 80)]
 SLOTS6 = [f"{LAN6}:{i}" for i in range(64, 80)]
 
+# Of host `slow`: a neighbour entry is reachable for 0.5 to 1.5 times the first, then in use for the second before it
+# is asked for at the old MAC (once), then by broadcast (net/core/neighbour.c).
+SLOW_REACHABLE_MS, SLOW_DELAY_MS, SLOW_RETRANS_MS = 2000, 1000, 250
+SLOW_ASKS_MS = 3 * SLOW_REACHABLE_MS // 2 + SLOW_DELAY_MS + SLOW_RETRANS_MS
+
 ECHO_PORT = 8080
 ECHO_PORT_2 = 8081
+
+COMMON_SYSCTLS = {
+    "ipv4/conf/all/rp_filter": 0, "ipv4/conf/default/rp_filter": 0,
+    "ipv6/conf/all/disable_ipv6": 0, "ipv6/conf/default/disable_ipv6": 0,
+    "ipv6/conf/default/dad_transmits": 0, "ipv6/conf/default/router_solicitations": 0,
+    "ipv6/conf/default/accept_ra": 0,
+}
+# Once its links are up a node behaves as the kernel's default has it: an address that is added without
+# IFA_F_NODAD is tentative for a second.
+NODE_SYSCTLS_LATER = {"ipv6/conf/eth0/dad_transmits": 1, "ipv6/conf/default/dad_transmits": 1}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
@@ -265,6 +282,18 @@ class Host:
         out = _ip(["-n", self.netns, "-j", *args]).strip()
         return json.loads(out) if out else []
 
+    def qdiscs(self, dev="eth0"):
+        """`tc -j qdisc` of a device."""
+        return json.loads(self.run(["tc", "-j", "qdisc", "show", "dev", dev]) or "[]")
+
+    def filters(self, dev="eth0"):
+        """The BPF filters at clsact of a device: [(direction, pref, name)]."""
+        if not any(q["kind"] == "clsact" for q in self.qdiscs(dev)):
+            return []
+        return [(side, f["pref"], f["options"].get("bpf_name", "")) for side in ("ingress", "egress")
+                for f in json.loads(self.run(["tc", "-j", "filter", "show", "dev", dev, side]) or "[]")
+                if f.get("kind") == "bpf" and "options" in f]
+
     def addresses(self, dev="eth0"):
         """The addresses of a device, as {address: attributes of `ip -j addr`}."""
         links = self.ip_json("addr", "show", "dev", dev)
@@ -395,6 +424,7 @@ class Lab:
         self._n_nodes, self._n_pods = nodes, pods_per_node
         self.id = self.workdir = None
         self.hosts, self.nodes, self.pods = {}, [], []
+        self._losses, self._next_loss = {}, 1
 
     # -- life --------------------------------------------------------------------------------
 
@@ -469,8 +499,9 @@ class Lab:
             self.nodes.append(self._on_lan(f"node{n}", 10 + n, f"{10 + n}"))
         self.client = self._on_lan("client", 50, "50")
         self.watch = self._on_lan("watch", 51, "51")
+        self.slow = self._on_lan("slow", 52, "52")
         self.api = self._on_lan("api", 100, "a0")
-        lan_hosts = [*self.nodes, self.client, self.watch, self.api]
+        lan_hosts = [*self.nodes, self.client, self.watch, self.slow, self.api]
         for n in range(1, self._n_nodes + 1):
             for k in range(1, self._n_pods + 1):
                 pod = self._host(f"pod{n}-{k}", f"198.51.100.{16 * n + 1 + k}",
@@ -483,9 +514,7 @@ class Lab:
         lines = ["link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
                  "link set br0 up"]
         for host in lan_hosts:
-            lines += [f"link add {host.name} type veth peer name eth0 address {host.mac}"
-                      f" netns {host.netns}",
-                      f"link set {host.name} master br0", f"link set {host.name} up"]
+            lines += self._cable_lines(host)
         _ip_batches({self.lan.netns: lines})
         batches = {host.netns: self._lan_host_lines(host) for host in lan_hosts}
         for n, node in enumerate(self.nodes, 1):
@@ -498,29 +527,37 @@ class Lab:
         for host in self.hosts.values():
             wait_for(host.links_ready, what=f"the links of {host.name}")
         for node in self.nodes:
-            # From here on a node behaves as the kernel's default has it: an address that is added
-            # without IFA_F_NODAD is tentative for a second.
-            node.sysctls({"ipv6/conf/eth0/dad_transmits": 1, "ipv6/conf/default/dad_transmits": 1})
+            node.sysctls(NODE_SYSCTLS_LATER)
+        self._make_slow()
+
+    def _make_slow(self):
+        values = {"ipv4/conf/eth0/drop_gratuitous_arp": 1, "ipv6/conf/eth0/drop_unsolicited_na": 1}
+        for family in ("ipv4", "ipv6"):
+            place = f"{family}/neigh/eth0"
+            values.update({f"{place}/base_reachable_time_ms": SLOW_REACHABLE_MS,
+                           f"{place}/delay_first_probe_time": SLOW_DELAY_MS // 1000,
+                           f"{place}/retrans_time_ms": SLOW_RETRANS_MS, f"{place}/ucast_solicit": 1})
+        self.slow.sysctls(values)
 
     def _sysctls(self, lan_hosts):
-        common = {
-            "ipv4/conf/all/rp_filter": 0, "ipv4/conf/default/rp_filter": 0,
-            "ipv6/conf/all/disable_ipv6": 0, "ipv6/conf/default/disable_ipv6": 0,
-            "ipv6/conf/default/dad_transmits": 0, "ipv6/conf/default/router_solicitations": 0,
-            "ipv6/conf/default/accept_ra": 0,
-        }
         for host in (*lan_hosts, *self.pods):
-            host.sysctls(common)
+            host.sysctls(COMMON_SYSCTLS)
         # Frames on the LAN's bridge are none of netfilter's business: it stands for a switch.
         self.lan.sysctls({"bridge/bridge-nf-call-iptables": 0, "bridge/bridge-nf-call-ip6tables": 0,
                           "bridge/bridge-nf-call-arptables": 0,
                           "ipv6/conf/default/disable_ipv6": 1})
         for node in self.nodes:
-            # On a node they are: kube-proxy's requirement, so the usual setting.
-            node.sysctls({"bridge/bridge-nf-call-iptables": 1,
-                          "bridge/bridge-nf-call-ip6tables": 1,
-                          "ipv4/ip_forward": int(self.forwarding),
-                          "ipv6/conf/all/forwarding": int(self.forwarding)})
+            self._node_sysctls(node)
+
+    def _node_sysctls(self, node):
+        # On a node they are: kube-proxy's requirement, so the usual setting.
+        node.sysctls({"bridge/bridge-nf-call-iptables": 1, "bridge/bridge-nf-call-ip6tables": 1,
+                      "ipv4/ip_forward": int(self.forwarding), "ipv6/conf/all/forwarding": int(self.forwarding)})
+
+    @staticmethod
+    def _cable_lines(host):
+        return [f"link add {host.name} type veth peer name eth0 address {host.mac} netns {host.netns}",
+                f"link set {host.name} master br0", f"link set {host.name} up"]
 
     def _lan_host_lines(self, host):
         lines = ["link set lo up", f"addr add {host.ip4}/24 dev eth0",
@@ -600,18 +637,94 @@ class Lab:
         return self.lan.link_up(host.name, True)
 
     def lose(self, frm=None, to=None, permille=1000):
-        """Drop frames on the bridge from and/or to a host, in that direction only."""
+        """Drop frames on the bridge from and/or to a host (or several), in that direction only; its number."""
         if frm is None and to is None:
             raise ValueError("lose: name a direction")
-        match = (f"iifname {frm.name} " if frm else "") + (f"oifname {to.name} " if to else "")
+        match = "".join(f"{word} {{ {', '.join(h.name for h in (side if isinstance(side, (list, tuple)) else [side]))} }} "
+                        for word, side in (("iifname", frm), ("oifname", to)) if side)
         if permille < 1000:
             match += f"numgen random mod 1000 < {permille} "
-        self.lan.nft(script="table bridge lab { chain loss { type filter hook forward priority 0; }; }\n"
-                            f"add rule bridge lab loss {match} counter drop\n")
+        number, self._next_loss = self._next_loss, self._next_loss + 1
+        self._losses[number] = [match]
+        self._set_losses()
+        return number
 
-    def heal(self):
-        """End all losses set by lose()."""
-        self.lan.nft(script="table bridge lab { }\ndelete table bridge lab\n")
+    def split(self, one, other):
+        """Two lists of hosts no longer hear each other; the loss's number."""
+        number = self.lose(frm=one, to=other)
+        names = [", ".join(h.name for h in side) for side in (one, other)]
+        self._losses[number].append(f"iifname {{ {names[1]} }} oifname {{ {names[0]} }} ")
+        self._set_losses()
+        return number
+
+    def heal(self, number=None):
+        """End one loss, or all."""
+        if number is None:
+            self._losses.clear()
+        else:
+            del self._losses[number]
+        self._set_losses()
+
+    def _set_losses(self):
+        """One transaction: no frame meets half of it."""
+        rules = [f"add rule bridge lab loss {match}counter drop\n"
+                 for matches in self._losses.values() for match in matches]
+        table = "table bridge lab { chain loss { type filter hook forward priority 0; }; }\n"
+        self.lan.nft(script="table bridge lab { }\ndelete table bridge lab\n" + (table if rules else "") + "".join(rules))
+
+    def crash(self, node):
+        """The node loses its power: silent at once, processes and namespace gone.  Its pods live on, cut off.
+
+        Moment (monotonic ns).  boot() brings the node back as it was built, with nothing running.
+        """
+        at = self.unplug(node)
+        wait_for(lambda: not self._kill_inside(node), 5, what=f"the processes of {node.name} to end")
+        for process in node.processes:
+            process.wait(5)
+        node.processes.clear()
+        # The kernel takes a namespace down in its own time: its cables are taken away before.
+        self.lan.ip("link", "del", node.name)
+        for pod in self.pods:
+            if pod.node is node:
+                pod.ip("link", "del", "eth0")
+        _ip(["netns", "del", node.netns])
+        return at
+
+    def rewire(self, node):
+        """Addresses and routes of eth0 again, after it was down."""
+        lines = self._lan_host_lines(node) + [line for line in self._pod_link_lines(self.nodes.index(node) + 1)
+                                              if line.startswith("route") and " via " in line]
+        _ip_batches({node.netns: [line.replace("addr add", "addr replace").replace("route add", "route replace")
+                                  for line in lines]})
+        wait_for(node.links_ready, what=f"the links of {node.name}")
+
+    def new_nic(self, node):
+        """Another network interface in place of eth0: the name and the MAC stay, the index does not."""
+        self.lan.ip("link", "del", node.name)
+        _ip_batches({self.lan.netns: self._cable_lines(node)})
+        self.rewire(node)
+
+    @staticmethod
+    def _kill_inside(host):
+        """SIGKILL to what runs in a host; how many there were."""
+        pids = [pid for pid in _pids_in([host.netns]) if pid != os.getpid()]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return len(pids)
+
+    def boot(self, node):
+        """Bring a crashed node back."""
+        pods = [pod for pod in self.pods if pod.node is node]
+        _ip(["netns", "add", node.netns])
+        node.sysctls(COMMON_SYSCTLS)
+        self._node_sysctls(node)
+        _ip_batches({self.lan.netns: self._cable_lines(node)})
+        _ip_batches({node.netns: self._lan_host_lines(node) + self._pod_link_lines(self.nodes.index(node) + 1)})
+        _ip_batches({pod.netns: self._pod_lines(pod) for pod in pods})
+        for host in (node, *pods):
+            wait_for(host.links_ready, what=f"the links of {host.name}")
+        node.sysctls(NODE_SYSCTLS_LATER)
 
     def mac_owner(self, mac):
         """The name of the host on the LAN that has this MAC, else the MAC itself."""

@@ -12,6 +12,10 @@ StreamsProbe         -> StreamsTrace  connections that live: longest silence of 
 NeighProbe           -> NeighTrace    who answers ARP/NDP; requests answered by two MACs
 Sniffer              -> ClaimsTrace   frames on the wire that claim a VIP; times when two nodes do
 
+"Milliseconds in which two MACs answered" (two_macs, in NeighTrace and ClaimsTrace): the time between a frame by
+MAC X and its next one, if that comes soon and a frame by another MAC lies between; all such times together.
+A move from A to B has none, however quick, unless A speaks again after B has.
+
 All times are CLOCK_MONOTONIC nanoseconds, as Lab.unplug(), Process.kill9() and lab.mono_ns() give.
 """
 
@@ -152,10 +156,19 @@ class StreamsTrace:
         return [(s["closed"], s["error"]) for s in self.streams
                 if s["backend"] and s["closed"] is not None]
 
+    def alive(self, since, within_s=15):
+        """Connections that are not closed and got a line back that they sent after a moment, in time."""
+        def echoed(stream):
+            first = bisect.bisect_left(stream["sent"], since)
+            return first < len(stream["arrived"]) and stream["arrived"][first] - since <= within_s * 1e9
+        return [s for s in self.survivors() if echoed(s)]
+
     def silences_ms(self, since):
-        """For each surviving connection its longest silence that ends after `since`."""
+        """For each surviving connection that spoke its longest silence that ends after `since`."""
         result = []
         for stream in self.survivors():
+            if not stream["sent"]:
+                continue
             edges = stream["arrived"][max(bisect.bisect_right(stream["arrived"], since) - 1, 0):]
             if stream["sent"] and len(stream["sent"]) > len(stream["arrived"]):
                 edges.append(max(stream["sent"][-1], edges[-1] if edges else since))
@@ -212,6 +225,38 @@ def overlaps(all_tenures):
     return found
 
 
+def two_macs(points, merge_ms):
+    """Times [Overlap] in which frames [(time, vip, mac)] of two MACs for one VIP alternate.
+
+    merge_ms: frames of one MAC further apart do not belong together, so that a VIP may come back to a node.
+    """
+    found, last = [], collections.defaultdict(dict)   # VIP -> {MAC: time of its last frame}
+    for at, vip, mac in sorted(points):
+        before = last[vip].get(mac)
+        last[vip][mac] = at
+        if before is None or at - before > merge_ms * 1e6:
+            continue
+        others = [m for m, t in last[vip].items() if m != mac and before < t < at]
+        if others:
+            found.append(Overlap(vip, tuple(sorted([mac, *others])), before, at))
+    return united(found)
+
+
+def united(times):
+    """The same times, those of one VIP that touch or intersect as one."""
+    done = {}
+    result = []
+    for o in sorted(times, key=lambda o: o.start):
+        i = done.get(o.vip)
+        if i is not None and o.start <= result[i].end:
+            result[i] = Overlap(o.vip, tuple(sorted({*result[i].macs, *o.macs})), result[i].start,
+                                max(result[i].end, o.end))
+        else:
+            done[o.vip] = len(result)
+            result.append(o)
+    return result
+
+
 class NeighTrace:
     """Who answered each ARP request or neighbour solicitation."""
 
@@ -254,6 +299,15 @@ class NeighTrace:
     def overlaps(self, vip=None):
         return overlaps(self.tenures(vip))
 
+    def two_macs(self, vip=None):
+        """Times in which the answers of two MACs alternate."""
+        return two_macs([(at, self._vip(r), mac) for r, at, mac in self.answers
+                         if vip in (None, self._vip(r))], self.merge_ms)
+
+
+# What tells neighbours where a VIP is.  ("arp-request": an ordinary one sent from the VIP; RFC 826 merges it.)
+NEIGHBOUR_KINDS = ("arp-reply", "arp-announce", "arp-request", "na-reply", "na-announce")
+
 
 class ClaimsTrace:
     """Frames that claimed a VIP, in order: Claim(at, vip, port, mac, kind)."""
@@ -280,6 +334,11 @@ class ClaimsTrace:
     def overlaps(self, vip=None, kinds=None):
         """Times in which two MACs claimed a VIP."""
         return overlaps(self.tenures(vip, kinds))
+
+    def two_macs(self, vip=None, kinds=NEIGHBOUR_KINDS, merge_ms=None):
+        """Times in which the frames of two MACs alternate."""
+        return two_macs([(c.at, c.vip, c.mac) for c in self.of(vip) if c.kind in kinds],
+                        merge_ms or self.merge_ms)
 
 
 # -- the processes -----------------------------------------------------------------------------
@@ -403,13 +462,28 @@ class TcpProbe(_Prober):
 
 
 class StreamsProbe(_Prober):
-    """`count` TCP connections held open, one line each way on each every `interval_ms`."""
+    """`count` TCP connections held open, one line each way on each every `interval_ms`.
+
+    The last `idle` of them say nothing before speak().
+    """
 
     kind = "streams"
 
-    def __init__(self, host, target, port, count=20, interval_ms=20):
-        super().__init__(host, {"target": target, "port": port, "count": count,
+    def __init__(self, host, target, port, count=20, interval_ms=20, idle=0):
+        super().__init__(host, {"target": target, "port": port, "count": count, "idle": idle,
                                 "interval_ms": interval_ms})
+
+    def speak(self):
+        """The idle ones speak from now on."""
+        return self._ask(b"speak")
+
+    def wait_echoes(self, since, timeout_s=15):
+        """Wait until every open connection got a line back that it sent after a moment; False: not in time."""
+        try:
+            self.wait(lambda s: all(at > since for at in s["echoed"]), timeout_s, "echoes")
+        except TimeoutError:
+            return False
+        return True
 
     def wait_up(self, timeout_s=10):
         return self.wait(lambda s: s["up"] == s["count"], timeout_s, "all connections up")
@@ -419,14 +493,17 @@ class StreamsProbe(_Prober):
 
 
 class NeighProbe(_Prober):
-    """A broadcast ARP request (or multicast NS) per VIP every `interval_ms`, from host `watch`."""
+    """A broadcast ARP request (or multicast NS) per VIP every `interval_ms`, from host `watch`.
+
+    record=False: it only asks; a Sniffer hears the answers.
+    """
 
     kind = "neigh"
 
-    def __init__(self, lab, vips, interval_ms=10, merge_ms=None, host=None):
+    def __init__(self, lab, vips, interval_ms=10, merge_ms=None, host=None, record=True):
         self._merge_ms = merge_ms or max(5 * interval_ms, 100)
         super().__init__(host or lab.watch,
-                         {"vips": list(vips), "interval_ms": interval_ms, "dev": "eth0",
+                         {"record": record, "vips": list(vips), "interval_ms": interval_ms, "dev": "eth0",
                           "slots4": lab_module.SLOTS4, "slots6": lab_module.SLOTS6})
 
     def _trace(self, records):
@@ -447,6 +524,10 @@ class Sniffer(_Prober):
         ports = ports or [node.name for node in lab.nodes]
         super().__init__(lab.lan, {"vips": list(vips), "ports": list(ports), "data": data,
                                    "linger_ms": 50})
+
+    def take(self):
+        """The trace since the last take(); the sniffer goes on and forgets it."""
+        return self._trace(self._ask(b"take"))
 
     def _trace(self, records):
         return ClaimsTrace(records, self._merge_ms)

@@ -7,8 +7,8 @@ writing down.  Standard library only, plain sockets, so that a start takes milli
 every 2 ms a few per cent of one CPU.
 
 A process prints {"ready": true} when its sockets stand and then obeys lines on its stdin:
-"stats" prints counters, "dump" prints all records, "stop" stops sending, waits `linger_ms` for late
-answers, prints all records and ends.  End of stdin ends it too.  All times are CLOCK_MONOTONIC
+"stats" prints counters, "dump" prints all records, "take" prints and forgets them (sniff), "speak" lets idle
+connections talk (streams), "stop" stops sending, waits `linger_ms` for late answers, prints all records and ends.  End of stdin ends it too.  All times are CLOCK_MONOTONIC
 nanoseconds; the time of an arrival is the kernel's receive timestamp carried over to that clock.
 """
 
@@ -64,16 +64,39 @@ class Ticker:
             return 0
 
 
+class WallOffset:
+    """CLOCK_REALTIME less CLOCK_MONOTONIC, read so that a pause between the two readings does not count."""
+
+    def __init__(self):
+        self.value, self.taken = 0, -10**10
+
+    def read(self):
+        tries = []
+        for _ in range(5):
+            before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+            tries.append((after - before, wall - (before + after) // 2))
+        self.taken, self.value = time.monotonic_ns(), min(tries)[1]
+        return self.value
+
+    def now(self):
+        """Fresh within a second: the wall clock may be stepped or slewed."""
+        return self.value if time.monotonic_ns() - self.taken < 10**9 else self.read()
+
+
+_wall = WallOffset()
+
+
 def arrival_ns(ancillary):
     """The kernel's receive time from recvmsg's ancillary data, on CLOCK_MONOTONIC."""
-    now = time.monotonic_ns()
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(data) >= 16:
             seconds, nanoseconds = struct.unpack("qq", data[:16])
-            age = time.time_ns() - (seconds * 10**9 + nanoseconds)
-            if 0 <= age < 10**10:  # else the wall clock was stepped meanwhile
-                return now - age
-    return now
+            stamp, now = seconds * 10**9 + nanoseconds, time.monotonic_ns()
+            for offset in (_wall.now, _wall.read):
+                at = stamp - offset()
+                if -10**6 <= now - at < 10**10:
+                    return min(at, now)
+    return time.monotonic_ns()  # none, or the wall clock was stepped meanwhile
 
 
 def with_timestamps(sock):
@@ -133,6 +156,12 @@ class Probe:
                 self.say(self.stats())
             elif line == b"dump":
                 self.dump()
+            elif line == b"take":
+                self.dump()
+                self.forget()
+            elif line == b"speak":
+                self.speak()
+                self.say(self.stats())
             elif line == b"stop":
                 if self.ticker:
                     self.ticker.set(0)
@@ -361,28 +390,35 @@ class TcpProbe(Probe):
 # -- TCP connections that live -----------------------------------------------------------------
 
 class Stream:
-    def __init__(self, sock):
-        self.sock, self.unread, self.backend, self.client = sock, b"", None, None
+    def __init__(self, sock, idle):
+        self.sock, self.unread, self.backend, self.client, self.idle = sock, b"", None, None, idle
         self.sent, self.arrived = array.array("q"), array.array("q")
         self.closed = self.error = None
 
     def record(self):
-        return {"backend": self.backend, "client": self.client, "sent": self.sent.tolist(),
+        return {"backend": self.backend, "client": self.client, "idle": self.idle, "sent": self.sent.tolist(),
                 "arrived": self.arrived.tolist(), "closed": self.closed, "error": self.error}
 
 
 class StreamsProbe(Probe):
-    """`count` connections held open; every tick each sends a line and expects it back."""
+    """`count` connections held open; every tick each sends a line and expects it back.
+
+    The last `idle` of them say nothing until they are told to.
+    """
 
     def __init__(self, config):
         super().__init__(config)
         self.streams = {}
-        for _ in range(config.get("count", 20)):
+        count, self.silent = config.get("count", 20), True
+        for i in range(count):
             sock, target = open_socket(config["target"], config["port"], socket.SOCK_STREAM)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.connect_ex(target)
-            self.streams[sock.fileno()] = Stream(sock)
+            self.streams[sock.fileno()] = Stream(sock, i >= count - config.get("idle", 0))
             self.watch(sock)
+
+    def speak(self):
+        self.silent = False
 
     def end(self, fd, stream, error):
         self.epoll.unregister(fd)
@@ -390,7 +426,7 @@ class StreamsProbe(Probe):
 
     def on_tick(self):
         for fd, stream in self.streams.items():
-            if stream.backend is None or stream.closed is not None:
+            if stream.backend is None or stream.closed is not None or (stream.idle and self.silent):
                 continue
             if len(stream.sent) - len(stream.arrived) >= 1000:
                 continue  # unanswered lines in flight: enough
@@ -434,7 +470,10 @@ class StreamsProbe(Probe):
         return {"count": len(streams), "up": sum(s.backend is not None for s in streams),
                 "closed": sum(s.closed is not None for s in streams),
                 "arrived": sum(len(s.arrived) for s in streams),
-                "last": min((s.arrived[-1] if s.arrived else 0 for s in streams), default=0)}
+                "last": min((s.arrived[-1] if s.arrived else 0 for s in streams), default=0),
+                # Of each that is open: when the newest line that was answered had been sent.
+                "echoed": sorted(s.sent[len(s.arrived) - 1] if s.arrived else 0 for s in streams
+                                 if s.closed is None and s.backend is not None)}
 
     def records(self):
         return {"streams": [s.record() for s in self.streams.values()]}
@@ -562,7 +601,8 @@ class NeighProbe(Probe):
     """Per tick one who-has for each VIP, and every MAC that answers each one.
 
     The sender addresses rotate over `slots` addresses, which come back in the answer: so an answer
-    belongs to exactly one request, however late it is (up to slots * interval).
+    belongs to exactly one request, however late it is (up to slots * interval).  With record=False
+    it only asks, for as long as wanted: somebody else listens.
     """
 
     def __init__(self, config):
@@ -572,12 +612,14 @@ class NeighProbe(Probe):
         self.slots4 = [address_bytes(a) for a in config["slots4"]]
         self.slots6 = [address_bytes(a) for a in config["slots6"]]
         self.mac = own_mac(config["dev"])
-        self.sock = packet_socket(claim_filter([]), config["dev"])
+        self.recording = config.get("record", True)
+        self.sock = packet_socket(claim_filter([]) if self.recording else [(0x06, 0, 0, 0)], config["dev"])
         self.sent = array.array("q")  # one time per request; request = tick * number of VIPs + VIP
         self.answers = []             # [request, arrival, MAC number]
         self.names = Names()
         self.latest = [{} for _ in self.vips]  # slot address -> request
         self.stray = 0
+        self.asked = 0
         self.watch(self.sock)
 
     def on_tick(self):
@@ -585,12 +627,13 @@ class NeighProbe(Probe):
             self.full = True
             return
         for i, (_, raw) in enumerate(self.vips):
-            request = len(self.sent)
+            request, self.asked = self.asked, self.asked + 1
             slots, build = (self.slots4, arp_request) if len(raw) == 4 \
                 else (self.slots6, neighbour_solicitation)
             slot = slots[(request // len(self.vips)) % len(slots)]
-            self.latest[i][slot] = request
-            self.sent.append(time.monotonic_ns())
+            if self.recording:
+                self.latest[i][slot] = request
+                self.sent.append(time.monotonic_ns())
             try:
                 self.sock.send(build(self.mac, slot, raw))
             except OSError:
@@ -619,7 +662,7 @@ class NeighProbe(Probe):
             self.answers.append((request, arrival_ns(ancillary), self.names[mac_text(mac)]))
 
     def stats(self):
-        return {"sent": len(self.sent), "answered": len(self.answers), "names": self.names.names,
+        return {"sent": self.asked, "answered": len(self.answers), "names": self.names.names,
                 "last": self.answers[-1][1] if self.answers else 0}
 
     def records(self):
@@ -642,6 +685,7 @@ class Sniffer(Probe):
             self.ports[sock.fileno()] = (sock, port)
             self.watch(sock)
         self.claims = []  # [time, VIP number, port number, MAC number, kind number]
+        self.latest = {}  # VIP -> (time, MAC)
         self.names = Names()
         self.dropped = 0
 
@@ -677,11 +721,16 @@ class Sniffer(Probe):
                 self.full = True
                 return
             vip, mac, kind = claim
-            self.claims.append((arrival_ns(ancillary), self.names[self.vips[vip]],
+            at = arrival_ns(ancillary)
+            self.latest[self.vips[vip]] = (at, mac_text(mac))
+            self.claims.append((at, self.names[self.vips[vip]],
                                 self.names[port], self.names[mac_text(mac)], self.names[kind]))
 
+    def forget(self):
+        self.claims.clear()
+
     def stats(self):
-        return {"claims": len(self.claims)}
+        return {"claims": len(self.claims), "latest": self.latest}
 
     def records(self):
         for sock, _ in self.ports.values():

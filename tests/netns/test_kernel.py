@@ -152,7 +152,11 @@ def removal(ops):
 
 def every_kind(classes=CLASSES):
     """Groups with every class, balance, family and protocol, and ports at both ends."""
-    groups = [[f"vip-add {VIP4}", f"vip-add {VIP6}", "vip-add 203.0.113.255"]]
+    groups = [[f"vip-add {VIP4}", f"vip-add {VIP6}", "vip-add 203.0.113.255"],
+              [f"guard-add 198.51.100.1 {TCP} 1", f"guard-add 198.51.100.1 {UDP} 65535",
+               f"guard-add 2001:db8:1:2:3:4:5:6 {SCTP} 443"],
+              [f"home-add {VIP4} 1", f"home-add {VIP6} 1"],
+              ["local-add 198.51.100.2", "local-add 2001:db8:1::1"]]
     for i, n_slots in enumerate(classes):
         for balance in ("hash", "random"):
             four = [("198.51.100.1", "1"), ("198.51.100.2", "65535")]
@@ -222,6 +226,12 @@ def test_ensure_again_sends_nothing(net):
     "flush chain inet leasehold random-1021; delete chain inet leasehold random-1021",
     "flush chain inet leasehold services; flush map inet leasehold dispatch6;"
     "delete map inet leasehold dispatch6",
+    "flush chain inet leasehold guard-prerouting",
+    "flush chain inet leasehold zone-prerouting; flush chain inet leasehold guard-prerouting;"
+    "delete set inet leasehold guards6",
+    "flush chain inet leasehold nat-postrouting; flush chain inet leasehold guard-prerouting;"
+    "delete set inet leasehold homes4;"
+    "add rule inet leasehold nat-postrouting masquerade comment \"layout 1\"",
     "delete table inet leasehold",
 ])
 def test_ensure_mends_the_frame(net, damage):
@@ -266,10 +276,21 @@ def test_nft_prints_the_table_and_reads_its_own_listing(net):
     for line in ("203.0.113.1 . udp . 53 . 12 : 198.51.100.7 . 5353",
                  "203.0.113.1 . udp . 53 : goto hash-13",
                  "2001:db8::c8 . tcp . 1 : goto hash-13",
-                 "ip daddr . meta l4proto . th dport vmap @dispatch4 comment \"layout 1\"",
+                 "ip daddr . meta l4proto . th dport vmap @dispatch4 comment \"layout 2\"",
                  "dnat ip6 to ip6 daddr . meta l4proto . th dport . jhash ip6 saddr . th sport mod 61"
-                 " seed 0x4c48 map @slots6 comment \"layout 1\"",
+                 " seed 0x4c48 map @slots6 comment \"layout 2\"",
+                 "192.0.2.200 . \"lo\"", "2001:db8:1:2:3:4:5:6 . sctp . 443",
+                 "ct status dnat ct original ip daddr . iif @homes4 ct original ip daddr . oif @homes4"
+                 " snat ip to ct original ip daddr comment",
+                 "ct status dnat ct original ip6 daddr . iif @homes6 ip6 daddr @locals6"
+                 " snat ip6 to ct original ip6 daddr comment",
                  "ct status dnat ct original ip daddr @vips4 masquerade",
+                 "ip saddr @vips4 ip daddr . meta l4proto . th dport @guards4 ct zone set 19528",
+                 "ip6 daddr @vips6 ip6 saddr . meta l4proto . th sport @guards6 fib daddr type != local"
+                 " ct zone set 19528",
+                 "ip6 daddr @vips6 ct state invalid fib daddr type local drop",
+                 "ip daddr @vips4 ct state new ip daddr . iif @homes4 fib daddr type != local drop",
+                 "ip daddr @vips4 ct state new ip saddr . meta l4proto . th sport @guards4 drop",
                  "ip daddr @vips4 ct status ! dnat meta l4proto tcp reject with tcp reset",
                  "ip6 daddr @vips6 ct status ! dnat meta l4proto udp reject with icmpv6 port-unreachable"):
         assert line in " ".join(listing.split())
@@ -298,7 +319,7 @@ def test_a_refused_element_leaves_out_its_group_alone(net):
     assert "203.0.113.4 . tcp . 80 . 5 : 198.51.100.4 . 80 (map slots4)" in e.value.text
     dump = net.drive("nat-dump")
     orphans = [line for line in dump if line.startswith("orphan")]
-    assert sorted(orphans) == sorted(f"orphan 5 203.0.113.{i + 1} 6 80 5" for i in bad)
+    assert sorted(orphans) == sorted(f"orphan 11 203.0.113.{i + 1} 6 80 5" for i in bad)
     good = [op for i, g in enumerate(groups) if i not in bad for op in g]
     assert sorted(set(dump) - set(orphans)) == sorted(good)
     # What the dump calls orphans is deleted by the ops that it gives, and then all fits.
@@ -326,8 +347,8 @@ def test_elements_that_belong_to_no_frontend_are_reported(net):
                    "add element inet leasehold dispatch4 { 192.0.2.78 . tcp . 1 : jump hash-13 }\n")
     dump = net.drive("nat-dump")
     assert sorted(line for line in dump if line.startswith("orphan")) == sorted([
-        "orphan 5 192.0.2.200 6 80 13", "orphan 5 2001:db8::1 17 53 0",
-        "orphan 3 192.0.2.77 6 1 0", "orphan 3 192.0.2.78 6 1 0"])
+        "orphan 11 192.0.2.200 6 80 13", "orphan 11 2001:db8::1 17 53 0",
+        "orphan 9 192.0.2.77 6 1 0", "orphan 9 192.0.2.78 6 1 0"])
     assert sorted(line for line in dump if not line.startswith("orphan")) == sorted(ops)
 
 

@@ -13,7 +13,7 @@ from scapy.layers.l2 import ARP, Ether
 from netns import lab as lab_module, prober
 from netns.lab import ECHO_PORT, Lab, entered, janitor, mono_ns, wait_for
 from netns.probe import (Gap, NeighProbe, Sniffer, StreamsProbe, StreamsTrace, TcpProbe, Trace,
-                         UdpProbe, overlaps, tenures)
+                         UdpProbe, overlaps, tenures, two_macs)
 
 VIP4, VIP6 = "192.0.2.200", "2001:db8::c8"
 MS = 10**6
@@ -171,6 +171,51 @@ def test_one_way_loss_is_one_way_and_heals(lab, holders):
         assert not wire.snapshot().of(kind="arp-reply", since=cut + 20 * MS)
 
 
+@pytest.mark.netns
+def test_losses_end_one_by_one_and_a_split_cuts_both_ways(lab, holders):
+    one, two, other = lab.nodes
+    for node in lab.nodes:
+        holders(node)
+
+    def hears(frm, to):
+        with UdpProbe(frm, to.ip4, ECHO_PORT, interval_ms=5, linger_ms=5) as probe:
+            try:
+                probe.wait_answered(3, 0.5)
+            except TimeoutError:
+                return False
+            return True
+
+    split = lab.split([one], [two, lab.client])
+    loss = lab.lose(frm=other, to=[two])
+    assert not hears(one, two) and not hears(two, one) and not hears(lab.client, one) and not hears(two, other)
+    assert hears(one, other) and hears(lab.client, two)
+    lab.heal(split)
+    assert hears(one, two) and not hears(other, two)
+    lab.heal(loss)
+    assert hears(other, two)
+    assert lab.lan.nft("list", "ruleset") == ""
+
+
+@pytest.mark.netns
+def test_a_crashed_node_is_silent_at_once_and_comes_back_as_it_was_built(make_lab):
+    lab = make_lab(nodes=2, pods_per_node=1)
+    node, pod = lab.nodes[0], lab.pods[0]
+    node.ip("addr", "add", f"{VIP4}/32", "dev", "eth0")
+    sleeper = node.spawn(["sleep", "1000"])
+    with NeighProbe(lab, [VIP4], interval_ms=5) as probe:
+        probe.wait_answered(3)
+        at = lab.crash(node)
+        assert sleeper.poll() is not None and node.netns not in os.listdir("/run/netns")
+        asked = probe.stats()["sent"]
+        probe.wait(lambda s: s["sent"] > asked + 20, what="20 questions more")
+        trace = probe.stop()
+    assert all(when < at + 2 * MS for _, when, _ in trace.answers)
+    lab.boot(node)
+    assert VIP4 not in node.addresses() and node.sysctl_read("ipv4/ip_forward") == "1"
+    for address in (pod.ip4, pod.ip6):
+        assert set(ask_udp(lab.nodes[1], address).backends()) == {pod.name}
+
+
 # -- the janitor -------------------------------------------------------------------------------
 
 OWNER = """
@@ -209,7 +254,7 @@ def test_janitor_removes_what_a_killed_owner_left_and_nothing_else(lab, tmp_path
     owner, lab_id, workdir, child = start_owner(tmp_path)
     try:
         assert lab_id not in janitor(), "the owner lives: its lab must stay"
-        assert len(namespaces_of(lab_id)) == 6 and os.path.isdir(workdir)
+        assert len(namespaces_of(lab_id)) == 7 and os.path.isdir(workdir)
         strays = [p for p in lab_module._pids_in([f"lh-{lab_id}-client"]) if p != child]
         assert strays and alive(child)
     finally:
@@ -410,6 +455,41 @@ def test_streams_live_and_their_end_is_seen(lab, holders):
 
 
 @pytest.mark.netns
+def test_idle_streams_say_nothing_until_told_and_count_as_alive_when_answered(lab, holders):
+    holders(lab.nodes[0])
+    with StreamsProbe(lab.client, VIP4, ECHO_PORT, count=5, interval_ms=10, idle=2) as probe:
+        probe.wait_up()
+        probe.wait(lambda s: s["arrived"] >= 30, what="answers")
+        assert sum(1 for s in probe.snapshot().streams if s["sent"]) == 3
+        at = mono_ns()
+        assert not probe.wait_echoes(at, 0.3), "the idle ones have not spoken"
+        probe.speak()
+        assert probe.wait_echoes(at, 5)
+        assert len(probe.snapshot().alive(at)) == 5
+        lab.unplug(lab.nodes[0])
+        cut = mono_ns()
+        assert not probe.wait_echoes(cut, 0.3)
+        assert probe.stop().alive(cut) == []
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("vip, announce", [(VIP4, garp), (VIP6, unsolicited_na)])
+def test_the_slow_client_hears_no_announcement_but_finds_out_by_itself(lab, holders, vip, announce):
+    one, two = lab.nodes[:2]
+    holders(one)
+    with UdpProbe(lab.client, vip, ECHO_PORT) as quick, UdpProbe(lab.slow, vip, ECHO_PORT) as slow:
+        quick.wait_answered(20)
+        slow.wait_answered(20)
+        lab.unplug(one)
+        holders(two)
+        at = send_frame(two, announce(two))
+        quick.wait_answer_after(at, 1)
+        slow.wait_answer_after(at, 2 * lab_module.SLOW_ASKS_MS / 1000)
+        fast, late = quick.stop().dark(since=at), slow.stop().dark(since=at)
+    assert fast.ms < late.ms and late.ms >= 200, "it went on with the old MAC for a while"
+
+
+@pytest.mark.netns
 def test_backend_is_bounded(lab):
     """More connections than the bound are closed, and a line that never ends is cut off."""
     pod, node = lab.pods[0], lab.pods[0].node
@@ -516,6 +596,23 @@ def test_tenures_and_overlaps():
     assert overlaps(tenures(claims("a", 0, 500, "v") + claims("b", 400, 900, "w"), 50)) == []
     nested = overlaps(tenures(claims("a", 0, 900) + claims("b", 100, 200) + claims("c", 150, 300), 50))
     assert len(nested) == 3
+
+
+def test_two_macs_is_the_time_in_which_one_speaks_again_after_the_other():
+    def frames(mac, *times, vip="v"):
+        return [(t * MS, vip, mac) for t in times]
+
+    handover = frames("a", 0, 5, 10) + frames("b", 11, 16, 20)
+    assert two_macs(handover, 50) == []
+    assert two_macs(handover + frames("a", 100, 105), 50) == [], "it may come back later"
+    one, = two_macs(handover + frames("a", 14), 50)
+    assert (one.vip, one.macs, one.start // MS, one.end // MS) == ("v", ("a", "b"), 10, 16), "a's gap and b's gap"
+    both = frames("a", *range(0, 1000, 5)) + frames("b", *range(202, 1000, 5))
+    assert sum(o.ms for o in two_macs(both, 50)) == 797, "as long as they alternate"
+    assert len(two_macs(frames("b", 0, 5, 10) + frames("a", 7), 50)) == 1, "a single frame is seen"
+    assert two_macs(frames("a", 0, 10) + frames("b", 5, vip="w"), 50) == []
+    far = two_macs(frames("b", 0, 5, 10, 15, 20) + frames("a", 3, 18), 50)
+    assert [(o.start // MS, o.end // MS) for o in far] == [(0, 20)]
 
 
 def test_streams_silence_is_measured_up_to_the_last_send():

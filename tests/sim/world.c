@@ -47,7 +47,12 @@ struct sim_event *world_at(struct world *w, int64_t t_ns, enum sim_event_kind ki
 
 bool world_chance(struct world *w, unsigned int percent)
 {
-	return prng_range(&w->prng, 0, 99) < (int64_t)percent;
+	return world_between(w, 0, 99) < (int64_t)percent;
+}
+
+int64_t world_between(struct world *w, int64_t lo, int64_t hi)
+{
+	return prng_range(&w->prng, lo, hi);
 }
 
 bool world_tracing(const struct world *w)
@@ -86,13 +91,22 @@ static void world_dispatch(struct world *w, struct sim_event *se)
 	case SIM_DELIVER:
 	case SIM_WAKE:
 	case SIM_EXEC:
+	case SIM_RESUME:
+	case SIM_PROBE_END:
+	case SIM_ANNOUNCE:
+	case SIM_ADDRESS:
+	case SIM_ANSWER:
+	case SIM_STOP_NOW:
 	case SIM_WATCH_TRY:
 	case SIM_WATCH_BREAK:
 	case SIM_START:
 		node_dispatch(w, se);
 		break;
+	case SIM_FRAME:
+		lan_arrive(w, se);
+		break;
 	case SIM_ARRIVE:
-		server_arrive(w, se);
+		api_arrive(w, se);
 		break;
 	case SIM_FAULT_ON:
 		fault_on(w, &se->fault);
@@ -103,7 +117,34 @@ static void world_dispatch(struct world *w, struct sim_event *se)
 	case SIM_CHECK:
 		judge_check(w);
 		break;
+	case SIM_MOVE:
+		judge_move(w);
+		break;
+	case SIM_GROUPS:
+		break;
 	}
+}
+
+/* Which kind of world the seed makes. */
+static void set_up(struct world *w)
+{
+	static const enum policies policies[] = { POLICIES_FENCE, POLICIES_HOLD, POLICIES_FENCE, POLICIES_MIXED };
+
+	w->n_nodes = 3 + (unsigned int)(w->seed % 5 % 3);
+	w->only_outages = w->seed % 8 == 0;
+	w->restarts = w->seed % 8 == 2;
+	/* A deletion is safe among equal durations only. */
+	w->mixed = w->restarts || (w->seed % 3 == 0 && w->seed % 8 != 1);
+	w->holds = w->seed % 8 == 4;
+	w->policies = w->holds ? POLICIES_HOLD : policies[w->seed / 8 % 4];
+	for (unsigned int i = 0; i < w->n_nodes; i++) {
+		w->nodes[i].id = i;
+		node_setup(w, &w->nodes[i]);
+		world_at(w, world_between(w, 0, 200) * NS_PER_MS, SIM_START, i);
+	}
+	api_init(w);
+	fault_plan(w);
+	judge_plan(w);
 }
 
 bool world_run(struct world *w, uint64_t seed, const struct world_options *opt)
@@ -119,21 +160,15 @@ bool world_run(struct world *w, uint64_t seed, const struct world_options *opt)
 	w->seed = seed;
 	w->prng.state = seed * UINT64_C(0xd1342543de82ef95);
 	queue_clear(queue);
-	w->only_outages = seed % 8 == 0;
-	w->restarts = seed % 8 == 2;
-	/* A deletion is safe among equal durations only. */
-	w->mixed = w->restarts || (seed % 3 == 0 && seed % 8 != 1);
-	for (unsigned int i = 0; i < NODES; i++) {
-		w->nodes[i].id = i;
-		node_setup(w, &w->nodes[i]);
-		world_at(w, prng_range(&w->prng, 0, 200) * NS_PER_MS, SIM_START, i);
+	if (seed % 16 == 15) {
+		groups_run(w);
+		return !w->judge.failed;
 	}
-	server_init(w);
-	fault_plan(w);
-	judge_plan(w);
+	set_up(w);
 	while (!w->judge.failed && queue_take(queue, &w->now_ns, &se)) {
 		if (w->now_ns >= opt->length_ns)
 			break;
+		judge_until_now(w);
 		world_dispatch(w, &se);
 	}
 	return !w->judge.failed;

@@ -60,6 +60,9 @@ api-server: {{ toJson . }}
 lease-duration: {{ .Values.leaseDuration }}
 renew-interval: {{ .Values.renewInterval }}
 on-api-loss: {{ .Values.onApiLoss }}
+groups: {{ .Values.groups }}
+gate: {{ .Values.gate | ternary "on" "off" | quote }}
+source-nat: {{ .Values.sourceNat }}
 load-balancer-class: {{ toJson .Values.loadBalancerClass }}
 default-class: {{ .Values.defaultClass }}
 dataplane: {{ .Values.dataplane }}
@@ -67,6 +70,9 @@ sysctl: {{ .Values.sysctl }}
 http-address: {{ include "leasehold.httpAddress" . | toJson }}
 state-dir: {{ toJson .Values.stateDir }}
 daemonset: leasehold
+{{- if .Values.realtime }}
+realtime: true
+{{- end }}
 log-level: {{ .Values.logLevel }}
 log-format: {{ .Values.logFormat }}
 {{- end }}

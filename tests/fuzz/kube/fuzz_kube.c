@@ -242,27 +242,29 @@ static void read_key(const char *text, size_t len, size_t piece)
 
 static void read_lease(const char *text, size_t len, size_t piece)
 {
-	struct buf keep = BUF_INIT(1024 * 1024), body = BUF_INIT(16 * 1024 * 1024);
+	const struct lease_times times = { 1, 2 };
+	struct lease_keep keep = LEASE_KEEP_INIT;
+	struct buf body = BUF_INIT(16 * 1024 * 1024);
 	struct kube_lease l, again;
 	struct err_info err = ERR_INFO_INIT;
+	int r;
 
 	(void)piece;
-	if (lease_decode(text, len, &l, &err) < 0) {
+	if (lease_decode(text, len, &l, &keep, &err) < 0) {
 		assert(*err.text);
-		return;
-	}
-	buf_append(&keep, text, len);
-	if (strlen(buf_text(&keep)) == len) {
-		int r = lease_encode(&l, "kube-system", 1, 2, buf_text(&keep), &body);
-
+	} else {
+		r = lease_encode(&l, "kube-system", &times, &keep, &body);
 		assert(r == 0);
-		r = lease_decode(buf_text(&body), body.len, &again, &err);
+		r = lease_decode(buf_text(&body), body.len, &again, NULL, &err);
 		assert(r == 0);
 		assert(text_eq(l.name, again.name) && text_eq(l.holder, again.holder) && text_eq(l.version, again.version));
-		assert(l.annotation_ms == again.annotation_ms && l.transitions == again.transitions);
+		assert(l.annotation_ms == again.annotation_ms && l.transitions == again.transitions && l.hold == again.hold);
+		assert(memcmp(&l.move, &again.move, sizeof(l.move)) == 0);
+		assert(memcmp(&l.request, &again.request, sizeof(l.request)) == 0);
+		assert(memcmp(&l.result, &again.result, sizeof(l.result)) == 0);
 		assert(again.seconds == (l.seconds < 1 ? 1 : l.seconds));
 	}
-	buf_fini(&keep);
+	lease_keep_fini(&keep);
 	buf_fini(&body);
 }
 

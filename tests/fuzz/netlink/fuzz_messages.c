@@ -12,7 +12,9 @@
 #include "netlink/ack_msg.h"
 #include "netlink/addr_msg.h"
 #include "netlink/arp_frame.h"
+#include "netlink/arp_guard_frame.h"
 #include "netlink/attr_walk.h"
+#include "netlink/filter_msg.h"
 #include "netlink/nat_elem.h"
 #include "netlink/nat_frame.h"
 #include "netlink/nat_udata.h"
@@ -28,7 +30,7 @@ static void same_op(void *ctx, const struct nat_op *op)
 
 	assert(op->kind == want->kind && ip_eq(&op->vip, &want->vip));
 	assert(op->proto == want->proto && op->port == want->port && op->slot == want->slot);
-	assert(op->balance == want->balance && op->n_slots == want->n_slots);
+	assert(op->balance == want->balance && op->n_slots == want->n_slots && op->ifindex == want->ifindex);
 	assert(ip_port_cmp(&op->backend, &want->backend) == 0);
 }
 
@@ -63,12 +65,61 @@ static void try_addr(const void *data, size_t size)
 	assert(ip_eq(&m.addr.ip, &again.addr.ip) && again.addr.index == m.addr.index && again.addr.ours);
 }
 
-static void try_frames(const void *data, size_t size)
+static void try_filter(const void *data, size_t size)
+{
+	unsigned int type;
+	struct filter_msg m;
+
+	if (filter_msg_parse(data, size, &m) == 0) {
+		assert(m.ifindex >= 0 && strlen(m.kind) < sizeof(m.kind) && strlen(m.name) < sizeof(m.name));
+		assert(!filter_msg_is_ours(&m) || (m.direct && strcmp(m.name, FILTER_NAME) == 0));
+	}
+	if (filter_msg_parse_link(data, size, &type) == 0)
+		assert(type <= UINT16_MAX);
+}
+
+/* Chance does not find checksums: makes the one of a frame of ICMPv6 right (RFC 1071), where its length allows. */
+static void mend_checksum(uint8_t *frame, size_t size)
+{
+	size_t len = size >= 54 ? (size_t)frame[18] << 8 | frame[19] : 0;
+	uint64_t sum = len + 58;
+
+	if (len < 4 || len > size - 54)
+		return;
+	memset(frame + 56, 0, 2);
+	for (size_t i = 22; i < 54 + len; i++)
+		sum += i % 2 ? frame[i] : (uint64_t)frame[i] << 8;
+	sum = 0xffff - sum % 0xffff;
+	frame[56] = (uint8_t)(sum >> 8);
+	frame[57] = (uint8_t)sum;
+}
+
+/* A claim that was read: announced by us it is the same. */
+static void try_claim(const void *data, size_t size)
+{
+	struct nd_claim claim, again;
+	struct nd_frame nd;
+	uint8_t built[ND_FRAME_LEN];
+
+	if (nd_claim_parse(data, size, &claim) < 0)
+		return;
+	assert(claim.target.family == IP_V6 && claim.target.b[0] != 0xff);
+	nd = (struct nd_frame){ .target = claim.target };
+	memcpy(nd.mac, claim.mac, ND_MAC_LEN);
+	nd_frame_build(&nd, built);
+	assert(nd_claim_parse(built, sizeof(built), &again) == 0);
+	assert(ip_eq(&claim.target, &again.target) && memcmp(claim.mac, again.mac, ND_MAC_LEN) == 0);
+}
+
+static void try_frames(void *data, size_t size)
 {
 	uint8_t built[ND_FRAME_LEN];
 	struct arp_frame arp;
 	struct nd_frame nd;
 
+	try_claim(data, size);
+	mend_checksum(data, size);
+	try_claim(data, size);
 	if (nd_frame_parse(data, size, &nd) == 0) {
 		nd_frame_build(&nd, built);
 		assert(memcmp(built, data, ND_FRAME_LEN) == 0);
@@ -84,6 +135,7 @@ static void try_frame_messages(const void *data, size_t size)
 	struct nat_seen_set set;
 	struct nat_seen_chain chain;
 	struct nat_seen_rule rule;
+	enum arp_guard_chain guard;
 
 	if (nat_frame_parse_set(data, size, &set) == 0)
 		assert(strlen(set.name) < size);
@@ -91,6 +143,8 @@ static void try_frame_messages(const void *data, size_t size)
 		assert(strlen(chain.name) < size);
 	if (nat_frame_parse_rule(data, size, &rule) == 0)
 		assert(strlen(rule.chain) + strlen(rule.comment) < size);
+	if (arp_guard_frame_parse(data, size, &guard) == 0)
+		assert(guard == ARP_GUARD_INPUT || guard == ARP_GUARD_OUTPUT);
 }
 
 static void try_ack(const void *data, size_t size)
@@ -115,6 +169,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	switch (data[0] % 6) {
 	case 0:
 		try_addr(copy, size);
+		try_filter(copy, size);
 		break;
 	case 1:
 		IGNORE(nat_elem_parse(copy, size, on_op, NULL)); /* any result is right */

@@ -72,6 +72,19 @@ static void test_clock(void **state)
 	assert_true(a.ns > 0 && b.ns >= a.ns);
 }
 
+/* All three of one moment: between two looks they go on alike, but for the blur; the wall clock may be put right. */
+static void test_clocks(void **state)
+{
+	struct mono_clocks a = mono_clocks_now(), b = mono_clocks_now();
+	int64_t went_on_ns = b.boot.ns - a.boot.ns;
+
+	(void)state;
+	assert_true(went_on_ns >= 0 && a.blur_ns >= 0);
+	assert_true(b.monotonic_ns - a.monotonic_ns >= went_on_ns - a.blur_ns);
+	assert_true(b.monotonic_ns - a.monotonic_ns <= went_on_ns + b.blur_ns);
+	assert_true(a.realtime_ns > INT64_C(1500000000) * MS_PER_S * NS_PER_MS);
+}
+
 static void test_prng(void **state)
 {
 	struct prng p = { 1 }, q = { 1 };
@@ -125,7 +138,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_add),   cmocka_unit_test(test_diff), cmocka_unit_test(test_compare),
-		cmocka_unit_test(test_clock), cmocka_unit_test(test_prng), cmocka_unit_test(test_arena),
+		cmocka_unit_test(test_clock), cmocka_unit_test(test_clocks), cmocka_unit_test(test_prng), cmocka_unit_test(test_arena),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

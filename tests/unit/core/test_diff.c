@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_diff.c: on random states, a plan carried out on a model of the kernel yields what is wanted; nothing is deleted
  * that is not there and nothing added that is; a packet that comes between two groups never meets a dispatch whose slots
- * are missing, nor a frontend whose VIP is not in the set; the plan is minimal; and a state against itself is nothing. */
+ * are missing, nor a frontend whose VIP is not in the set or whose guards, homes and local backends are not all there;
+ * the plan is minimal; and a state against itself is nothing. */
 #include "agent/core/diff.h"
 
 #include "tests/unit/core/make.h"
@@ -9,10 +10,11 @@
 #define VIPS 6
 #define PORTS 4	 /* per VIP */
 #define SLOTS 61 /* the two smallest classes */
+#define OTHERS 8 /* guards, locals, homes that there may be */
 #define SEEDS 2000
 
 struct model {
-	bool vip[VIPS];
+	bool vip[VIPS], guard[OTHERS], local[OTHERS], home[OTHERS];
 	struct {
 		bool dispatch;
 		enum balance balance;
@@ -24,6 +26,9 @@ struct model {
 struct state {
 	struct nat_state s;
 	struct ip vips[VIPS];
+	struct nat_guard guards[OTHERS];
+	struct ip locals[OTHERS];
+	struct nat_home homes[OTHERS];
 	struct frontend frontends[VIPS * PORTS];
 	struct ip_port slots[VIPS * PORTS][SLOTS];
 };
@@ -31,6 +36,23 @@ struct state {
 static struct ip vip_at(size_t v)
 {
 	return v % 2 ? make_v6((uint32_t)v) : make_v4((uint32_t)v);
+}
+
+/* The i-th of each, in order. */
+static struct nat_guard guard_at(size_t i)
+{
+	return (struct nat_guard){ make_v4(500 + (uint32_t)i / 4), i % 4 < 2 ? PROTO_TCP : PROTO_UDP,
+				   (uint16_t)(80 + i % 2) };
+}
+
+static struct ip local_at(size_t i)
+{
+	return i < 4 ? make_v4(700 + (uint32_t)i) : make_v6((uint32_t)i);
+}
+
+static struct nat_home home_at(size_t i)
+{
+	return (struct nat_home){ local_at(i / 2 * 2), 1 + (uint32_t)i % 2 };
 }
 
 static int ip_order(const void *a, const void *b)
@@ -78,7 +100,18 @@ static void make_state(struct prng *p, struct state *st, bool holes)
 		n_vips--;
 	qsort(st->vips, n_vips, sizeof(*st->vips), ip_order);
 	qsort(st->frontends, n, sizeof(*st->frontends), frontend_order);
-	*s = (struct nat_state){ st->vips, n_vips, st->frontends, n };
+	*s = (struct nat_state){ .vips = st->vips, .n_vips = n_vips, .frontends = st->frontends, .n_frontends = n };
+	for (size_t i = 0; i < OTHERS; i++) {
+		if (chance(p, 50))
+			st->guards[s->n_guards++] = guard_at(i);
+		if (chance(p, 50))
+			st->locals[s->n_locals++] = local_at(i);
+		if (chance(p, 50))
+			st->homes[s->n_homes++] = home_at(i);
+	}
+	s->guards = st->guards;
+	s->locals = st->locals;
+	s->homes = st->homes;
 }
 
 static void index_of(const struct ip *vip, uint16_t port, size_t *ret_v, size_t *ret_k)
@@ -94,11 +127,51 @@ static void index_of(const struct ip *vip, uint16_t port, size_t *ret_v, size_t 
 	assert_true(*ret_k < PORTS);
 }
 
+/* Which of the others an op or element is about. */
+static size_t guard_index(const struct nat_guard *g)
+{
+	size_t i = 0;
+	struct nat_guard at = guard_at(0);
+
+	while (i < OTHERS && nat_guard_cmp(&at, g) != 0)
+		at = guard_at(++i);
+	assert_true(i < OTHERS);
+	return i;
+}
+
+static size_t local_index(const struct ip *ip)
+{
+	size_t i = 0;
+	struct ip at = local_at(0);
+
+	while (i < OTHERS && !ip_eq(&at, ip))
+		at = local_at(++i);
+	assert_true(i < OTHERS);
+	return i;
+}
+
+static size_t home_index(const struct nat_home *h)
+{
+	size_t i = 0;
+	struct nat_home at = home_at(0);
+
+	while (i < OTHERS && nat_home_cmp(&at, h) != 0)
+		at = home_at(++i);
+	assert_true(i < OTHERS);
+	return i;
+}
+
 static void load(const struct nat_state *s, struct model *m)
 {
 	size_t v, k;
 
 	memset(m, 0, sizeof(*m));
+	for (size_t i = 0; i < s->n_guards; i++)
+		m->guard[guard_index(&s->guards[i])] = true;
+	for (size_t i = 0; i < s->n_locals; i++)
+		m->local[local_index(&s->locals[i])] = true;
+	for (size_t i = 0; i < s->n_homes; i++)
+		m->home[home_index(&s->homes[i])] = true;
 	for (size_t i = 0; i < s->n_vips; i++) {
 		index_of(&s->vips[i], 0, &v, &k);
 		m->vip[v] = true;
@@ -115,11 +188,36 @@ static void load(const struct nat_state *s, struct model *m)
 }
 
 /* As the kernel does: an ADD of what exists and a DEL of what does not are errors. */
+static void toggle(bool *there, bool add)
+{
+	assert_int_equal(*there, !add);
+	*there = add;
+}
+
+static bool apply_other(struct model *m, const struct nat_op *op)
+{
+	const struct nat_guard guard = { op->vip, op->proto, op->port };
+	const struct nat_home home = { op->vip, op->ifindex };
+	const bool add = !nat_op_is_del(op->kind);
+
+	if (op->kind == NAT_OP_GUARD_ADD || op->kind == NAT_OP_GUARD_DEL)
+		toggle(&m->guard[guard_index(&guard)], add);
+	else if (op->kind == NAT_OP_LOCAL_ADD || op->kind == NAT_OP_LOCAL_DEL)
+		toggle(&m->local[local_index(&op->vip)], add);
+	else if (op->kind == NAT_OP_HOME_ADD || op->kind == NAT_OP_HOME_DEL)
+		toggle(&m->home[home_index(&home)], add);
+	else
+		return false;
+	return true;
+}
+
 static void apply_op(struct model *m, const struct nat_op *op)
 {
 	static const struct ip_port none;
 	size_t v, k;
 
+	if (apply_other(m, op))
+		return;
 	index_of(&op->vip, op->port, &v, &k);
 	switch (op->kind) {
 	case NAT_OP_VIP_ADD:
@@ -156,6 +254,23 @@ static void apply_op(struct model *m, const struct nat_op *op)
 		assert_int_not_equal(op->backend.ip.family, IP_NONE);
 		m->f[v][k].slots[op->slot] = none;
 		break;
+	case NAT_OP_LOCAL_ADD:
+	case NAT_OP_LOCAL_DEL:
+	case NAT_OP_HOME_ADD:
+	case NAT_OP_HOME_DEL:
+	case NAT_OP_GUARD_ADD:
+	case NAT_OP_GUARD_DEL:
+		break; /* done above */
+	}
+}
+
+/* While frontends change, guards, homes and local backends are all there: what is new, and still what is to go. */
+static void check_others(const struct model *m, const struct model *want, const struct model *old)
+{
+	for (size_t i = 0; i < OTHERS; i++) {
+		assert_int_equal(m->guard[i], want->guard[i] || old->guard[i]);
+		assert_int_equal(m->local[i], want->local[i] || old->local[i]);
+		assert_int_equal(m->home[i], want->home[i] || old->home[i]);
 	}
 }
 
@@ -178,6 +293,8 @@ static size_t difference(const struct model *a, const struct model *b)
 {
 	size_t n = 0;
 
+	for (size_t i = 0; i < OTHERS; i++)
+		n += (size_t)(a->guard[i] && !b->guard[i]) + (a->local[i] && !b->local[i]) + (a->home[i] && !b->home[i]);
 	for (size_t v = 0; v < VIPS; v++) {
 		n += a->vip[v] && !b->vip[v];
 		for (size_t k = 0; k < PORTS; k++) {
@@ -191,12 +308,12 @@ static size_t difference(const struct model *a, const struct model *b)
 	return n;
 }
 
-/* Every op of a group concerns one frontend, or all are VIPs. */
+/* Every op of a group concerns one frontend, or all are of one set. */
 static void check_group(const struct nat_op *ops, size_t n)
 {
 	assert_true(n > 0);
 	for (size_t i = 1; i < n; i++) {
-		if (ops[0].kind == NAT_OP_VIP_ADD || ops[0].kind == NAT_OP_VIP_DEL) {
+		if (ops[0].kind < NAT_OP_FRONTEND_ADD) {
 			assert_int_equal(ops[i].kind, ops[0].kind);
 			continue;
 		}
@@ -208,17 +325,22 @@ static void check_group(const struct nat_op *ops, size_t n)
 
 static void check_plan(const struct state *wanted, const struct state *observed, bool whole)
 {
-	static struct model m, want;
+	static struct model m, want, old;
 	struct arena a = make_arena(1 << 20);
 	struct nat_plan plan;
 	size_t at = 0;
 
 	assert_int_equal(diff_nat(&wanted->s, &observed->s, &a, &plan), 0);
 	load(&observed->s, &m);
+	load(&observed->s, &old);
 	load(&wanted->s, &want);
 	assert_int_equal(plan.n_ops, difference(&m, &want) + difference(&want, &m));
 	for (size_t g = 0; g < plan.n_groups; g++) {
+		const bool of_frontend = plan.ops[at].kind >= NAT_OP_FRONTEND_ADD;
+
 		check_group(plan.ops + at, plan.ends[g] - at);
+		if (of_frontend)
+			check_others(&m, &want, &old);
 		for (; at < plan.ends[g]; at++)
 			apply_op(&m, &plan.ops[at]);
 		if (whole)
@@ -286,6 +408,9 @@ static void test_neighbours(void **state)
 		for (k = 0; k < n; k++) /* the copy points into itself */
 			wanted.frontends[k].slots = wanted.slots[row_of(&observed, k)];
 		wanted.s.vips = wanted.vips;
+		wanted.s.guards = wanted.guards;
+		wanted.s.locals = wanted.locals;
+		wanted.s.homes = wanted.homes;
 		wanted.s.frontends = wanted.frontends;
 		k = below(&p, (uint32_t)n);
 		wanted.slots[row_of(&observed, k)][below(&p, 13)] = some_backend(&p, wanted.frontends[k].vip.family);

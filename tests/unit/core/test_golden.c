@@ -4,7 +4,8 @@
  * every smaller arena, which must be refused, and planned twice, where the second plan must be empty.
  *
  * Statements besides those of world.h:
- *	run [decisions] [wanted] [plan]	decides, builds, plans against the last run; prints the parts named, or all
+ *	run [decisions] [wanted] [sources] [plan]	decides, builds, plans against the last run; prints the parts named, or all
+ *			but sources: guards, homes and local backends
  *	write [NS/NAME...]		what was decided goes into the annotations (of these Services, or of all)
  *	publish [NS/NAME...]		as write, and into status
  *	forget				the kernel holds nothing
@@ -48,7 +49,8 @@ static int nat_state_of(const struct wanted *wanted, struct arena *a, struct nat
 		return -28; /* ENOSPC */
 	for (size_t i = 0; i < wanted->n_vips; i++)
 		vips[i] = wanted->vips[i].ip;
-	*ret = (struct nat_state){ vips, wanted->n_vips, wanted->frontends, wanted->n_frontends };
+	*ret = (struct nat_state){ vips, wanted->n_vips, wanted->frontends, wanted->n_frontends, wanted->guards,
+				   wanted->n_guards, wanted->locals, wanted->n_locals, wanted->homes, wanted->n_homes };
 	return 0;
 }
 
@@ -64,7 +66,8 @@ static int compute(struct arena *a, void *ctx)
 	struct outcome *o = c->o;
 	struct wanted_input in = { .services = c->w->service_list, .n_services = c->w->n_services,
 				   .slices = c->w->slice_list, .n_slices = c->w->n_slices,
-				   .dataplane_nft = c->w->dataplane_nft };
+				   .dataplane_nft = c->w->dataplane_nft, .snat_to_vip = c->w->snat_to_vip,
+				   .node = WORLD_NODE, .homes = c->w->home_list };
 	int r = pool_plan(&c->w->pool, c->w->service_list, c->w->n_services, a, &o->decisions);
 
 	in.decisions = o->decisions;
@@ -175,6 +178,19 @@ static void print_wanted(struct script *s, const struct outcome *o)
 	}
 }
 
+static void print_sources(struct script *s, const struct outcome *o)
+{
+	const struct wanted *w = &o->wanted;
+
+	for (size_t i = 0; i < w->n_guards; i++)
+		buf_printf(&s->out, "> guard %s %s/%u\n", ip_text(&w->guards[i].ip), proto_text(w->guards[i].proto),
+			   w->guards[i].port);
+	for (size_t i = 0; i < w->n_homes; i++)
+		buf_printf(&s->out, "> home %s interface %u\n", ip_text(&w->homes[i].vip), w->homes[i].ifindex);
+	for (size_t i = 0; i < w->n_locals; i++)
+		buf_printf(&s->out, "> local %s\n", ip_text(&w->locals[i]));
+}
+
 static bool is_slot(const struct nat_op *op)
 {
 	return op->kind == NAT_OP_SLOT_ADD || op->kind == NAT_OP_SLOT_DEL;
@@ -182,10 +198,13 @@ static bool is_slot(const struct nat_op *op)
 
 static void print_op(struct script *s, const struct nat_op *op)
 {
-	static const char *const kinds[] = { "vip+", "vip-", "frontend+", "frontend-", "slot+", "slot-" };
+	static const char *const kinds[] = { "vip+", "vip-", "local+", "local-", "home+", "home-", "guard+", "guard-",
+					     "frontend+", "frontend-", "slot+", "slot-" };
 
 	buf_printf(&s->out, ">  %s %s", kinds[op->kind], ip_text(&op->vip));
-	if (op->kind != NAT_OP_VIP_ADD && op->kind != NAT_OP_VIP_DEL)
+	if (op->ifindex)
+		buf_printf(&s->out, " interface %u", op->ifindex);
+	if (op->proto)
 		buf_printf(&s->out, " %s/%u", proto_text(op->proto), op->port);
 	if (is_slot(op))
 		buf_printf(&s->out, " %u %s:%u", op->slot, ip_text(&op->backend.ip), op->backend.port);
@@ -248,6 +267,8 @@ static void run(struct script *s, char **at)
 			print_decisions(s, o);
 		else if (text_eq(word, "wanted"))
 			print_wanted(s, o);
+		else if (text_eq(word, "sources"))
+			print_sources(s, o);
 		else if (text_eq(word, "plan"))
 			print_plan(s, o);
 		else

@@ -4,11 +4,12 @@
  *	pool RANGE...				ranges of the pool, in place of those before
  *	default-class yes|no
  *	dataplane nft|announce
+ *	source-nat masquerade|INDEX		masquerade everywhere (at first), or to the VIP, with all VIPs on that interface
  *	service NS/NAME PORT... [KEY=VALUE...]	created, or replaced whole; PORT is tcp/80 or tcp/80/NAME
  *		type=T class=C|none policy=single|prefer|require families=4|6|4,6|6,4|none balance=hash|random key=SHARING-KEY
  *		want=IP,IP allocated=IP,IP ingress=IP,IP... deleting=yes
  *	slice NS/NAME SERVICE 4|6 PORT... IP[!FLAGS]...
- *		FLAGS: n = not ready, s = not serving, t = terminating
+ *		FLAGS: n = not ready, s = not serving, t = terminating, h = on this node (h alone is ready)
  *	delete service|slice NS/NAME
  */
 #pragma once
@@ -22,6 +23,7 @@
 #define WORLD_PORTS 8
 #define WORLD_ENDPOINTS 60
 #define WORLD_NAME 64
+#define WORLD_NODE "here" /* this node */
 
 struct world_service {
 	struct service s; /* points into this struct */
@@ -41,7 +43,8 @@ struct world_slice {
 struct world {
 	struct pool_config pool;
 	struct ip_range ranges[WORLD_MAX];
-	bool dataplane_nft;
+	bool dataplane_nft, snat_to_vip;
+	struct wanted_home home_list[WORLD_MAX];
 	struct world_service *services[WORLD_MAX]; /* sorted */
 	struct world_slice *slices[WORLD_MAX];	   /* sorted */
 	size_t n_services, n_slices;
@@ -260,7 +263,8 @@ static inline void world_add_slice(struct world *w, char **at)
 		flags = strchr(word, '!');
 		if (flags)
 			*flags++ = '\0';
-		*ep = (struct endpoint){ make_ip(word), "", !flags || !strchr(flags, 'n'), !flags || !strchr(flags, 's'),
+		*ep = (struct endpoint){ make_ip(word), flags && strchr(flags, 'h') ? WORLD_NODE : "elsewhere",
+					 !flags || !strchr(flags, 'n'), !flags || !strchr(flags, 's'),
 					 flags && strchr(flags, 't') };
 		ws->s.n_endpoints++;
 	}
@@ -326,6 +330,13 @@ static inline bool world_statement(struct world *w, char *line)
 		w->pool.default_class = text_eq(need_word(&at), "yes");
 	} else if (text_eq(verb, "dataplane")) {
 		w->dataplane_nft = text_eq(need_word(&at), "nft");
+	} else if (text_eq(verb, "source-nat")) {
+		uint64_t index = 0;
+
+		w->snat_to_vip = text_to_u64(need_word(&at), UINT16_MAX, &index) == 0;
+		for (size_t i = 0; i < WORLD_MAX; i++)
+			for (size_t k = 0; k < OBJECT_ADDRESSES_MAX; k++)
+				w->home_list[i].ifindex[k] = (uint32_t)index;
 	} else if (text_eq(verb, "service")) {
 		world_add_service(w, &at);
 	} else if (text_eq(verb, "slice")) {

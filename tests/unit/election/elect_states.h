@@ -296,6 +296,36 @@ static inline struct elect_event seen(int64_t ms, const char *version, const cha
 	return ev;
 }
 
+/* ... with a move in the record. */
+static inline struct elect_event asks(int64_t ms, const char *version, enum lease_stage stage, uint32_t number,
+				      const char *successor)
+{
+	struct elect_event ev = seen(ms, version, OTHER);
+
+	ev.record.stage = stage;
+	ev.record.handover = number;
+	set(ev.record.successor, sizeof(ev.record.successor), successor);
+	return ev;
+}
+
+static inline struct elect_event move(enum elect_event_kind kind, int64_t ms, uint32_t number, const char *successor)
+{
+	struct elect_event ev = event(kind, ms);
+
+	ev.handover = number;
+	set(ev.successor, sizeof(ev.successor), successor);
+	return ev;
+}
+
+static inline struct elect_event wire(int64_t ms, uint32_t probe_id, enum elect_wire what)
+{
+	struct elect_event ev = event(ELECT_EV_WIRE, ms);
+
+	ev.probe_id = probe_id;
+	ev.wire = what;
+	return ev;
+}
+
 static inline struct elect_event outcome(enum elect_event_kind kind, int64_t ms, uint32_t id, const char *version)
 {
 	struct elect_event ev = event(kind, ms);
@@ -318,6 +348,56 @@ static inline int64_t ms_of(mono_t t)
 	return mono_is_never(t) ? NEVER : mono_diff_ms(t, at(0));
 }
 
+/* " hold prepare 7 other"; "" for a plain record. */
+static inline const char *extras(const struct lease_record *r)
+{
+	static char text[80];
+
+	IGNORE(snprintf(text, sizeof(text), "%s", r->policy == LEASE_HOLD ? " hold" : ""));
+	if (r->stage != LEASE_STAGE_NONE)
+		IGNORE(snprintf(text, sizeof(text), "%s %s %u %s", r->policy == LEASE_HOLD ? " hold" : "",
+				r->stage == LEASE_STAGE_CLAIM ? "claim" : "prepare", r->handover,
+				short_name(r->successor)));
+	else
+		assert_true(r->handover == 0 && !*r->successor);
+	return text;
+}
+
+static inline int describe_one(const struct elect_action *a, char *dst, size_t size)
+{
+	const struct lease_record *r = &a->record;
+
+	switch (a->kind) {
+	case ELECT_DO_CREATE:
+		return snprintf(dst, size, "create %s %" PRId64 " t%u%s", short_name(r->holder), r->duration_ms,
+				r->transitions, extras(r));
+	case ELECT_DO_UPDATE:
+		return snprintf(dst, size, "update %s %s %" PRId64 " t%u%s", a->version, short_name(r->holder),
+				r->duration_ms, r->transitions, extras(r));
+	case ELECT_DO_LEAD:
+		return snprintf(dst, size, "lead %" PRId64, ms_of(a->deadline));
+	case ELECT_DO_HOLD:
+		return snprintf(dst, size, "hold %" PRId64, ms_of(a->deadline));
+	case ELECT_DO_FOLLOW:
+		return snprintf(dst, size, "follow");
+	case ELECT_DO_GET:
+		return snprintf(dst, size, "get");
+	case ELECT_DO_STOPPED:
+		return snprintf(dst, size, "stopped");
+	case ELECT_DO_PREPARE:
+		return snprintf(dst, size, "prepare %u", a->handover);
+	case ELECT_DO_UNPREPARE:
+		return snprintf(dst, size, "unprepare");
+	case ELECT_DO_HANDOVER_FAILED:
+		return snprintf(dst, size, "failed %u", a->handover);
+	case ELECT_DO_PROBE:
+		return snprintf(dst, size, "probe %u", a->probe_id);
+	case ELECT_DO_ANNOUNCE:
+		return snprintf(dst, size, "announce");
+	}
+	return -1;
+}
+
 /* "follow; update 20 self 3000 t5; ..." */
 static inline const char *describe(const struct elect_actions *acts)
 {
@@ -327,44 +407,87 @@ static inline const char *describe(const struct elect_actions *acts)
 	text[0] = '\0';
 	for (unsigned int i = 0; i < acts->n; i++) {
 		const struct elect_action *a = &acts->v[i];
-		const char *sep = i ? "; " : "", *holder = short_name(a->record.holder);
-		int len = 0;
+		char one[200];
+		int len = describe_one(a, one, sizeof(one));
 
-		switch (a->kind) {
-		case ELECT_DO_CREATE:
-			len = snprintf(text + n, sizeof(text) - n, "%screate %s %" PRId64 " t%u", sep, holder,
-				       a->record.duration_ms, a->record.transitions);
-			break;
-		case ELECT_DO_UPDATE:
-			len = snprintf(text + n, sizeof(text) - n, "%supdate %s %s %" PRId64 " t%u", sep,
-				       a->version, holder, a->record.duration_ms, a->record.transitions);
-			break;
-		case ELECT_DO_LEAD:
-		case ELECT_DO_HOLD:
-			len = snprintf(text + n, sizeof(text) - n, "%s%s %" PRId64, sep,
-				       a->kind == ELECT_DO_LEAD ? "lead" : "hold", ms_of(a->deadline));
-			break;
-		case ELECT_DO_FOLLOW:
-		case ELECT_DO_GET:
-		case ELECT_DO_STOPPED:
-			len = snprintf(text + n, sizeof(text) - n, "%s%s", sep,
-				       a->kind == ELECT_DO_FOLLOW ? "follow" :
-				       a->kind == ELECT_DO_GET	  ? "get" : "stopped");
-			break;
-		}
-		assert_true(len > 0 && n + (size_t)len < sizeof(text));
+		assert_true(len > 0 && (size_t)len < sizeof(one));
+		len = snprintf(text + n, sizeof(text) - n, "%s%s", i ? "; " : "", one);
+		assert_true(n + (size_t)len < sizeof(text));
 		n += (size_t)len;
-		if (a->kind == ELECT_DO_FOLLOW || a->kind == ELECT_DO_LEAD)
+		if (a->kind == ELECT_DO_FOLLOW || a->kind == ELECT_DO_LEAD || a->kind == ELECT_DO_UNPREPARE ||
+		    a->kind == ELECT_DO_HANDOVER_FAILED)
 			assert_true(a->why && *a->why);
 		if (a->kind == ELECT_DO_CREATE || a->kind == ELECT_DO_UPDATE || a->kind == ELECT_DO_GET)
 			assert_int_equal(a->timeout_ms, 375);
+		if (a->kind == ELECT_DO_PROBE)
+			assert_true(a->probe_id > 0);
 	}
 	return text;
+}
+
+/* "arp ip redirect": until when, "-" = shut. */
+static inline const char *gate_text(const struct elect *e)
+{
+	static char text[80];
+	struct elect_gate g = elect_gate(e);
+	const mono_t times[] = { g.arp_until, g.ip_until, g.redirect_until };
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(times); i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, times[i].ns ? "%s%" PRId64 : "%s-", i ? " " : "",
+				      ms_of(times[i]));
+	if (*g.redirect_to)
+		IGNORE(snprintf(text + n, sizeof(text) - n, " %s", short_name(g.redirect_to)));
+	return text;
+}
+
+/* --- tables ---------------------------------------------------------------------------------------------- */
+
+struct row {
+	int line;
+	struct elect (*state)(void);
+	struct elect_event ev;
+	enum elect_state want;
+	const char *actions;
+	int64_t wake_ms;  /* after T0, NEVER, ANY */
+	const char *gate; /* NULL = not looked at */
+};
+
+static inline void run_rows(const struct row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct elect e = rows[i].state(), again = e;
+		struct elect_actions acts, acts_again;
+		const char *got;
+
+		elect_step(&e, &rows[i].ev, &acts);
+		elect_step(&again, &rows[i].ev, &acts_again);
+		got = describe(&acts);
+		if (e.state != rows[i].want || strcmp(got, rows[i].actions) != 0 ||
+		    (rows[i].gate && strcmp(gate_text(&e), rows[i].gate) != 0) ||
+		    (rows[i].wake_ms != ANY && ms_of(acts.wake_at) != rows[i].wake_ms))
+			fail_msg("row at line %d: %s, \"%s\", wake %" PRId64 ", gate \"%s\"", rows[i].line,
+				 elect_state_name(e.state), got, ms_of(acts.wake_at), gate_text(&e));
+		assert_true(mono_before(rows[i].ev.now, acts.wake_at));
+		if (rows[i].wake_ms == ANY)
+			assert_false(mono_is_never(acts.wake_at));
+		assert_memory_equal(&e, &again, sizeof(e)); /* same (state, event): same state */
+		assert_int_equal(acts.n, acts_again.n);
+	}
 }
 
 #define TICK(ms) event(ELECT_EV_TICK, ms)
 #define ABSENT(ms) event(ELECT_EV_ABSENT, ms)
 #define STOP(ms) event(ELECT_EV_STOP, ms)
+#define DOUBT(ms) event(ELECT_EV_DOUBT, ms)
+#define HANDOVER(ms, number, to) move(ELECT_EV_HANDOVER, ms, number, to)
+#define PREPARED(ms, number) move(ELECT_EV_PREPARED, ms, number, "")
+#define REFUSED(ms, number) move(ELECT_EV_REFUSED, ms, number, "")
+#define ASKS(ms, version, number, whom) asks(ms, version, LEASE_STAGE_PREPARE, number, whom)
+#define CEDES(ms, version, number, whom) asks(ms, version, LEASE_STAGE_CLAIM, number, whom)
+#define SILENT(ms, id) wire(ms, id, ELECT_WIRE_SILENT)
+#define CANDIDATE(ms, id) wire(ms, id, ELECT_WIRE_CANDIDATE)
+#define STRANGER(ms, id) wire(ms, id, ELECT_WIRE_STRANGER)
 #define VIEW(ms, on) (struct elect_event){ .kind = ELECT_EV_VIEW, .now = at(ms), .fresh = (on) }
 #define FIT(ms, on) (struct elect_event){ .kind = ELECT_EV_FIT, .now = at(ms), .fit = (on) }
 #define OK(ms, id, version) outcome(ELECT_EV_WRITE_OK, ms, id, version)

@@ -1,40 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_elect.c: elect_step() as tables: (state, event) -> (state, actions, next wake), every state with every
- * kind of event, those that make no sense included. */
+ * kind of event, those that make no sense included.  Moves and policy hold: test_elect_move.c. */
 #include "tests/unit/election/elect_states.h"
 
-struct row {
-	int line;
-	struct elect (*state)(void);
-	struct elect_event ev;
-	enum elect_state want;
-	const char *actions;
-	int64_t wake_ms; /* after T0, NEVER, ANY */
-};
-
-#define ROW(...) { __LINE__, __VA_ARGS__ }
-
-static void run_rows(const struct row *rows, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		struct elect e = rows[i].state(), again = e;
-		struct elect_actions acts, acts_again;
-		const char *got;
-
-		elect_step(&e, &rows[i].ev, &acts);
-		elect_step(&again, &rows[i].ev, &acts_again);
-		got = describe(&acts);
-		if (e.state != rows[i].want || strcmp(got, rows[i].actions) != 0 ||
-		    (rows[i].wake_ms != ANY && ms_of(acts.wake_at) != rows[i].wake_ms))
-			fail_msg("row at line %d: %s, \"%s\", wake %" PRId64, rows[i].line, elect_state_name(e.state),
-				 got, ms_of(acts.wake_at));
-		assert_true(mono_before(rows[i].ev.now, acts.wake_at));
-		if (rows[i].wake_ms == ANY)
-			assert_false(mono_is_never(acts.wake_at));
-		assert_memory_equal(&e, &again, sizeof(e)); /* same (state, event): same state */
-		assert_int_equal(acts.n, acts_again.n);
-	}
-}
+#define ROW(...) { __LINE__, __VA_ARGS__, NULL }
 
 static void test_following(void **state)
 {

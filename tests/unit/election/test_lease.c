@@ -111,11 +111,12 @@ static void test_version_older(void **state)
 
 static void test_record_eq(void **state)
 {
-	struct lease_record a = { "n_b_r", 3000, 7 }, b = a;
+	struct lease_record a = { .holder = "n_b_r", .duration_ms = 3000, .transitions = 7 }, b = a;
 
 	(void)state;
-	/* Bytes after the NUL are no part of the holder. */
+	/* Bytes after the NUL are no part of a name. */
 	memset(b.holder + 6, 'x', 20);
+	memset(b.successor + 1, 'x', 20);
 	assert_true(lease_record_eq(&a, &b));
 	b.transitions++;
 	assert_false(lease_record_eq(&a, &b));
@@ -124,6 +125,18 @@ static void test_record_eq(void **state)
 	assert_false(lease_record_eq(&a, &b));
 	b = a;
 	b.holder[0] = 'm';
+	assert_false(lease_record_eq(&a, &b));
+	b = a;
+	b.policy = LEASE_HOLD;
+	assert_false(lease_record_eq(&a, &b));
+	b = a;
+	b.stage = LEASE_STAGE_PREPARE;
+	assert_false(lease_record_eq(&a, &b));
+	b = a;
+	b.handover = 1;
+	assert_false(lease_record_eq(&a, &b));
+	b = a;
+	b.successor[0] = 'm';
 	assert_false(lease_record_eq(&a, &b));
 }
 

@@ -10,6 +10,7 @@
  *	react ID PATH			from now on each object of watch ID starts a GET of PATH from inside its call-back
  *	request ID lease|general METHOD TIMEOUT_MS PATH [BODY]
  *	burst N lease|general TIMEOUT_MS PATH	N requests (GET) in one go, with the ids 0..N-1
+ *	reserve N			prepares the Lease channel for N requests at once
  *	usage				memory, descriptors and the longest dispatch so far
  *
  * The end of standard input ends it in order, with everything freed. */
@@ -54,6 +55,7 @@ struct live {
 	struct kube_client *client;
 	struct live_watch watches[WATCHES_MAX];
 	struct asked *asked; /* all under way */
+	struct asked *spare; /* for use again: a test may let nothing more be allocated here */
 	mono_t start;
 	int64_t dispatch_us_max;
 };
@@ -109,7 +111,8 @@ static void asked_free(struct asked *a)
 	while (*p != a)
 		p = &(*p)->next;
 	*p = a->next;
-	free(a);
+	a->next = a->live->spare;
+	a->live->spare = a;
 }
 
 static void on_reply(void *ctx, const struct kube_reply *rp)
@@ -128,10 +131,12 @@ static void on_reply(void *ctx, const struct kube_reply *rp)
 static void ask(struct live *l, int id, bool reaction, const struct kube_request *rq)
 {
 	struct err_info err = ERR_INFO_INIT;
-	struct asked *a = calloc(1, sizeof(*a));
+	struct asked *a = l->spare ? l->spare : calloc(1, sizeof(*a));
 	int r;
 
 	assert(a);
+	if (l->spare)
+		l->spare = a->next;
 	*a = (struct asked){ l, l->asked, id, reaction };
 	l->asked = a;
 	r = kube_request(l->client, rq, on_reply, a, &err);
@@ -299,6 +304,14 @@ static void burst(struct live *l, char *const *words)
 		ask(l, i, false, &rq);
 }
 
+static void reserve(struct live *l, unsigned int n)
+{
+	struct err_info err = ERR_INFO_INIT;
+	int r = kube_client_reserve(l->client, n, &err);
+
+	tell(l, json_pack("{s:s, s:b, s:s}", "what", "reserved", "good", r == 0, "error", err.text));
+}
+
 static void command(struct live *l, char *line)
 {
 	char *words[WORDS_MAX] = { line }, *rest = line;
@@ -316,6 +329,8 @@ static void command(struct live *l, char *line)
 		request(l, words, rest);
 	else if (text_eq(words[0], "burst") && n == 5)
 		burst(l, words);
+	else if (text_eq(words[0], "reserve") && n == 2)
+		reserve(l, (unsigned int)number(words[1]));
 	else if (text_eq(words[0], "usage"))
 		tell_usage(l);
 	else
@@ -423,5 +438,11 @@ int main(int argc, char **argv)
 	kube_client_free(l.client);
 	while (l.asked)
 		asked_free(l.asked); /* never answered, as kube_client_free() promises */
+	while (l.spare) {
+		struct asked *a = l.spare;
+
+		l.spare = a->next;
+		free(a);
+	}
 	return 0;
 }

@@ -27,7 +27,7 @@ static void test_decode(void **state)
 	struct kube_lease l;
 
 	(void)state;
-	assert_int_equal(lease_decode(full, strlen(full), &l, &err), 0);
+	assert_int_equal(lease_decode(full, strlen(full), &l, NULL, &err), 0);
 	assert_string_equal(l.name, "leasehold-group-0");
 	assert_string_equal(l.holder, "node-a_11112222_33334444");
 	assert_string_equal(l.version, "42");
@@ -43,14 +43,14 @@ static void test_decode_sparse(void **state)
 	struct kube_lease l;
 
 	(void)state;
-	assert_int_equal(lease_decode(json, strlen(json), &l, NULL), 0);
+	assert_int_equal(lease_decode(json, strlen(json), &l, NULL, NULL), 0);
 	assert_string_equal(l.holder, "");
 	assert_string_equal(l.version, "");
 	assert_int_equal(l.seconds, 0);
 	assert_int_equal(l.annotation_ms, 0);
 	assert_int_equal(l.transitions, 0);
 	json = "{\"metadata\":{\"name\":\"n\"}}";
-	assert_int_equal(lease_decode(json, strlen(json), &l, NULL), 0);
+	assert_int_equal(lease_decode(json, strlen(json), &l, NULL, NULL), 0);
 }
 
 /* The annotation is anyone's to write: nonsense counts as absent. */
@@ -71,7 +71,7 @@ static void test_decode_annotation(void **state)
 
 		buf_printf(&json, "{\"metadata\":{\"name\":\"n\",\"annotations\":{\"leasehold.io/duration-ms\":%s}}}",
 			   rows[i].value);
-		assert_int_equal(lease_decode(json.data, json.len, &l, NULL), 0);
+		assert_int_equal(lease_decode(json.data, json.len, &l, NULL, NULL), 0);
 		assert_int_equal(l.annotation_ms, rows[i].ms);
 		buf_fini(&json);
 	}
@@ -106,7 +106,7 @@ static void test_decode_refused(void **state)
 		struct err_info err = ERR_INFO_INIT;
 		struct kube_lease l = { .name = "untouched" };
 
-		assert_int_equal(lease_decode(rows[i].json, strlen(rows[i].json), &l, &err), -EINVAL);
+		assert_int_equal(lease_decode(rows[i].json, strlen(rows[i].json), &l, NULL, &err), -EINVAL);
 		if (strncmp(err.text, rows[i].text, strlen(rows[i].text)) != 0)
 			fail_msg("row %zu: \"%s\", wanted \"%s\"", i, err.text, rows[i].text);
 		assert_string_equal(l.name, "untouched");
@@ -125,7 +125,7 @@ static void test_decode_long(void **state)
 		int r = snprintf(json, sizeof(json), "{\"metadata\":{\"name\":\"n\"},\"spec\":{\"holderIdentity\":\"%.*s\"}}",
 				 (int)n, holder);
 
-		assert_int_equal(lease_decode(json, (size_t)r, &l, &err), n < 320 ? 0 : -EINVAL);
+		assert_int_equal(lease_decode(json, (size_t)r, &l, NULL, &err), n < 320 ? 0 : -EINVAL);
 	}
 	assert_string_equal(err.text, "spec.holderIdentity: longer than 319 bytes");
 }
@@ -140,21 +140,28 @@ static void test_decode_truncated(void **state)
 
 		assert_non_null(cut);
 		memcpy(cut, full, n);
-		assert_int_equal(lease_decode(cut, n, &l, NULL), -EINVAL);
+		assert_int_equal(lease_decode(cut, n, &l, NULL, NULL), -EINVAL);
 		free(cut);
 	}
 }
 
+/* 'keep': the JSON of the Lease that is replaced, NULL = none. */
 static json_t *encode(const struct kube_lease *l, const char *keep)
 {
+	/* 2026-01-02 03:04:05 UTC */
+	const struct lease_times times = { INT64_C(1767323045000006), INT64_C(1767323046999999) };
+	struct lease_keep kept = LEASE_KEEP_INIT;
 	struct buf out = BUF_INIT(64 * 1024);
+	struct kube_lease old;
 	json_t *tree;
 
-	/* 2026-01-02 03:04:05 UTC */
-	assert_int_equal(lease_encode(l, "kube-system", INT64_C(1767323045000006), INT64_C(1767323046999999), keep, &out), 0);
-	tree = json_loadb(out.data, out.len, JSON_ALLOW_NUL, NULL);
+	if (keep)
+		assert_int_equal(lease_decode(keep, strlen(keep), &old, &kept, NULL), 0);
+	assert_int_equal(lease_encode(l, "kube-system", &times, keep ? &kept : NULL, &out), 0);
+	tree = json_loadb(out.data, out.len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(tree);
 	buf_fini(&out);
+	lease_keep_fini(&kept);
 	return tree;
 }
 
@@ -211,7 +218,7 @@ static void test_encode_keeps(void **state)
 	json_t *t;
 
 	(void)state;
-	assert_int_equal(lease_decode(full, strlen(full), &l, NULL), 0);
+	assert_int_equal(lease_decode(full, strlen(full), &l, NULL, NULL), 0);
 	strcpy(l.holder, "node-b");
 	t = encode(&l, full);
 	assert_string_equal(text_at(t, "metadata", "labels", "team"), "a");
@@ -227,46 +234,138 @@ static void test_encode_keeps(void **state)
 	json_decref(t);
 }
 
-/* A caller that knows the version alone gets the uid of what it read: a PUT must not re-create a deleted Lease. */
-static void test_encode_uid_of_kept(void **state)
-{
-	struct kube_lease l = { .name = "n", .version = "42" };
-	json_t *t = encode(&l, full);
-
-	(void)state;
-	assert_string_equal(text_at(t, "metadata", "uid", NULL), "u-1");
-	json_decref(t);
-	l.version[0] = '\0';
-	t = encode(&l, full);
-	assert_null(text_at(t, "metadata", "uid", NULL));
-	json_decref(t);
-}
-
+/* Every member survives, also with texts at their bounds. */
 static void test_encode_round_trip(void **state)
 {
-	const struct kube_lease l = { .name = "n", .holder = "h", .seconds = 15, .annotation_ms = 14001, .transitions = INT32_MAX,
-				      .version = "1", .uid = "u" };
+	const struct lease_times times = { 0, 0 };
+	struct kube_lease l = { .name = "n", .holder = "h", .seconds = 15, .annotation_ms = 14001, .transitions = INT32_MAX,
+				.version = "1", .uid = "u", .hold = true,
+				.move = { KUBE_LEASE_CLAIM, UINT32_MAX, "node-b_1_2" },
+				.request = { 7, "*" }, .result = { 6, true, "" } };
 	struct buf out = BUF_INIT(64 * 1024);
 	struct kube_lease back;
 
 	(void)state;
-	assert_int_equal(lease_encode(&l, "ns", 0, 0, NULL, &out), 0);
-	assert_int_equal(lease_decode(out.data, out.len, &back, NULL), 0);
-	assert_memory_equal(&l, &back, sizeof(l));
+	for (int longest = 0; longest < 2; longest++) {
+		buf_reset(&out);
+		assert_int_equal(lease_encode(&l, "ns", &times, NULL, &out), 0);
+		assert_int_equal(lease_decode(out.data, out.len, &back, NULL, NULL), 0);
+		assert_memory_equal(&l, &back, sizeof(l));
+		memset(l.move.successor, 's', sizeof(l.move.successor) - 1);
+		memset(l.request.node, 'n', sizeof(l.request.node) - 1);
+		memset(l.result.text, 't', sizeof(l.result.text) - 1);
+		l.move.stage = KUBE_LEASE_PREPARE;
+		l.result.ok = false;
+	}
 	buf_fini(&out);
+}
+
+/* What is ours is written anew: an earlier move does not stay for lack of a present one. */
+static void test_encode_replaces_ours(void **state)
+{
+	static const char old[] =
+		"{\"metadata\":{\"name\":\"n\",\"annotations\":{\"leasehold.io/policy\":\"hold\",\"x\":\"y\","
+		"\"leasehold.io/handover\":\"claim 3 b\",\"leasehold.io/handover-request\":\"3 *\","
+		"\"leasehold.io/handover-result\":\"2 ok\",\"leasehold.io/duration-ms\":\"9\"}}}";
+	const struct kube_lease l = { .name = "n", .holder = "h", .seconds = 1 };
+	json_t *t = encode(&l, old);
+	const json_t *notes = json_object_get(json_object_get(t, "metadata"), "annotations");
+
+	(void)state;
+	assert_int_equal(json_object_size(notes), 2);
+	assert_string_equal(json_string_value(json_object_get(notes, "x")), "y");
+	assert_string_equal(json_string_value(json_object_get(notes, "leasehold.io/policy")), "fence");
+	json_decref(t);
+}
+
+/* Once its size is reached, a buffer is written without growing: the renewal path needs no memory. */
+static void test_encode_keeps_its_buffer(void **state)
+{
+	const struct kube_lease l = { .name = "n", .holder = "h", .seconds = 1, .version = "1", .uid = "u" };
+	const struct lease_times times = { 1, 2 };
+	struct buf out = BUF_INIT(64 * 1024);
+	const char *data;
+	size_t cap;
+
+	(void)state;
+	assert_int_equal(lease_encode(&l, "ns", &times, NULL, &out), 0);
+	data = out.data;
+	cap = out.cap;
+	for (int i = 0; i < 3; i++) {
+		buf_reset(&out);
+		assert_int_equal(lease_encode(&l, "ns", &times, NULL, &out), 0);
+		assert_ptr_equal(out.data, data);
+		assert_int_equal(out.cap, cap);
+	}
+	buf_fini(&out);
+}
+
+static void test_decode_moves(void **state)
+{
+	static const struct {
+		const char *key, *value;
+		struct kube_lease_move move;
+		struct kube_lease_request request;
+		struct kube_lease_result result;
+		bool hold;
+	} rows[] = {
+		{ .key = "policy", .value = "hold", .hold = true },
+		{ .key = "policy", .value = "fence" },
+		{ .key = "policy", .value = "Hold" },
+		{ .key = "handover", .value = "prepare 1 b_1_2", .move = { KUBE_LEASE_PREPARE, 1, "b_1_2" } },
+		{ .key = "handover", .value = "claim 4294967295 b", .move = { KUBE_LEASE_CLAIM, UINT32_MAX, "b" } },
+		{ .key = "handover", .value = "" },
+		{ .key = "handover", .value = "claim" },
+		{ .key = "handover", .value = "claim 1" },
+		{ .key = "handover", .value = "claim 1 " },
+		{ .key = "handover", .value = "claim 0 b" },
+		{ .key = "handover", .value = "claim 4294967296 b" },
+		{ .key = "handover", .value = "claim -1 b" },
+		{ .key = "handover", .value = "claim 1 b c" },
+		{ .key = "handover", .value = "claim  1 b" },
+		{ .key = "handover", .value = " claim 1 b" },
+		{ .key = "handover", .value = "take 1 b" },
+		{ .key = "handover", .value = "claimclaim 1 b" },
+		{ .key = "handover-request", .value = "12 *", .request = { 12, "*" } },
+		{ .key = "handover-request", .value = "12 node-b", .request = { 12, "node-b" } },
+		{ .key = "handover-request", .value = "12" },
+		{ .key = "handover-request", .value = "* 12" },
+		{ .key = "handover-request", .value = "12 a b" },
+		{ .key = "handover-result", .value = "12 ok", .result = { 12, true, "" } },
+		{ .key = "handover-result", .value = "12 failed it is full", .result = { 12, false, "it is full" } },
+		{ .key = "handover-result", .value = "12 maybe" },
+		{ .key = "handover-result", .value = "ok 12" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct kube_lease l;
+		char json[512];
+
+		snprintf(json, sizeof(json), "{\"metadata\":{\"name\":\"n\",\"annotations\":{\"leasehold.io/%s\":\"%s\"}}}",
+			 rows[i].key, rows[i].value);
+		assert_int_equal(lease_decode(json, strlen(json), &l, NULL, NULL), 0);
+		if (l.hold != rows[i].hold || memcmp(&l.move, &rows[i].move, sizeof(l.move)) != 0 ||
+		    memcmp(&l.request, &rows[i].request, sizeof(l.request)) != 0 ||
+		    memcmp(&l.result, &rows[i].result, sizeof(l.result)) != 0)
+			fail_msg("leasehold.io/%s: \"%s\"", rows[i].key, rows[i].value);
+	}
 }
 
 static void test_encode_fails(void **state)
 {
 	const struct kube_lease l = { .name = "n", .holder = "h" };
-	struct buf small = BUF_INIT(20), out = BUF_INIT(64 * 1024);
+	const struct lease_times times = { 0, 0 };
+	struct lease_keep kept = LEASE_KEEP_INIT;
+	struct buf small = BUF_INIT(20);
+	struct kube_lease old;
 
 	(void)state;
-	assert_int_equal(lease_encode(&l, "ns", 0, 0, NULL, &small), -EMSGSIZE);
-	assert_int_equal(lease_encode(&l, "ns", 0, 0, "{", &out), -EINVAL);
-	assert_int_equal(out.len, 0);
+	assert_int_equal(lease_encode(&l, "ns", &times, NULL, &small), -EMSGSIZE);
+	kept.annotations.max = 8; /* what others keep does not fit: the Lease counts as unread, and none of it is lost */
+	assert_int_equal(lease_decode(full, strlen(full), &old, &kept, NULL), -EMSGSIZE);
+	lease_keep_fini(&kept);
 	buf_fini(&small);
-	buf_fini(&out);
 }
 
 int main(void)
@@ -276,8 +375,9 @@ int main(void)
 		cmocka_unit_test(test_decode_annotation), cmocka_unit_test(test_decode_refused),
 		cmocka_unit_test(test_decode_long),	 cmocka_unit_test(test_decode_truncated),
 		cmocka_unit_test(test_encode_new),	 cmocka_unit_test(test_encode_release),
-		cmocka_unit_test(test_encode_keeps),	 cmocka_unit_test(test_encode_uid_of_kept),
-		cmocka_unit_test(test_encode_round_trip), cmocka_unit_test(test_encode_fails),
+		cmocka_unit_test(test_encode_keeps),
+		cmocka_unit_test(test_encode_round_trip), cmocka_unit_test(test_encode_fails), cmocka_unit_test(test_decode_moves),
+		cmocka_unit_test(test_encode_replaces_ours), cmocka_unit_test(test_encode_keeps_its_buffer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,7 +20,7 @@
 
 static const char full[] =
 	"{\"kind\":\"Service\"," META ",\"deletionTimestamp\":\"2026-01-02T03:04:05Z\",\"annotations\":{"
-	"\"leasehold.io/addresses\":\" 203.0.113.10 , 2001:db8::10\",\"leasehold.io/allocated\":\"2001:db8::11,203.0.113.11\","
+	"\"leasehold.io/addresses\":\" 203.0.113.10 , 2001:db8::10\",\"leasehold.io/lease\":\"leasehold-group-1\",\"leasehold.io/allocated\":\"2001:db8::11,203.0.113.11\","
 	"\"leasehold.io/sharing-key\":\"k\",\"leasehold.io/balance\":\"random\",\"other\":\"x\\u0000y\"}},"
 	"\"spec\":{\"type\":\"LoadBalancer\",\"loadBalancerClass\":\"leasehold.io/vip\",\"loadBalancerIP\":\"203.0.113.99\","
 	"\"externalTrafficPolicy\":\"Local\",\"ipFamilies\":[\"IPv6\",\"IPv4\"],\"ipFamilyPolicy\":\"RequireDualStack\","
@@ -74,6 +74,7 @@ static void test_service(void **state)
 	assert_ip(&s->requested[1], "2001:db8::10");
 	assert_int_equal(s->n_allocated, 2);
 	assert_ip(&s->allocated[0], "2001:db8::11");
+	assert_string_equal(s->lease, "leasehold-group-1");
 	assert_string_equal(s->sharing_key, "k");
 	assert_int_equal(s->balance, BALANCE_RANDOM);
 	assert_string_equal(s->problem, "");

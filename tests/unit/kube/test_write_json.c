@@ -38,20 +38,40 @@ static void test_patches(void **state)
 	struct buf b = BUF_INIT(4096);
 
 	(void)state;
-	check(&b, allocation_patch(ips, 2, "7", &b),
+	check(&b, allocation_patch(ips, 2, "leasehold-group-1", "7", &b),
 	      "{\"metadata\":{\"resourceVersion\":\"7\",\"annotations\":{\"leasehold.io/allocated\":"
-	      "\"203.0.113.10,2001:db8:1::10\"}}}");
-	check(&b, allocation_patch(NULL, 0, "", &b), "{\"metadata\":{\"annotations\":{\"leasehold.io/allocated\":null}}}");
-	check(&b, allocation_patch(ips, 1, NULL, &b),
-	      "{\"metadata\":{\"annotations\":{\"leasehold.io/allocated\":\"203.0.113.10\"}}}");
+	      "\"203.0.113.10,2001:db8:1::10\",\"leasehold.io/lease\":\"leasehold-group-1\"}}}");
+	check(&b, allocation_patch(NULL, 0, "", "", &b),
+	      "{\"metadata\":{\"annotations\":{\"leasehold.io/allocated\":null,\"leasehold.io/lease\":null}}}");
+	check(&b, allocation_patch(ips, 1, "a,b", NULL, &b),
+	      "{\"metadata\":{\"annotations\":{\"leasehold.io/allocated\":\"203.0.113.10\",\"leasehold.io/lease\":\"a,b\"}}}");
+	check(&b, record_patch("a,b", "7", &b),
+	      "{\"metadata\":{\"resourceVersion\":\"7\",\"annotations\":{\"leasehold.io/lease\":\"a,b\"}}}");
 	check(&b, status_patch(ips, 2, false, "7", &b),
 	      "{\"metadata\":{\"resourceVersion\":\"7\",\"annotations\":{}},\"status\":{\"loadBalancer\":{\"ingress\":"
 	      "[{\"ip\":\"203.0.113.10\",\"ipMode\":\"VIP\"},{\"ip\":\"2001:db8:1::10\",\"ipMode\":\"VIP\"}]}}}");
 	check(&b, status_patch(NULL, 0, true, "", &b),
-	      "{\"metadata\":{\"annotations\":{\"leasehold.io/allocated\":null}},"
+	      "{\"metadata\":{\"annotations\":{\"leasehold.io/allocated\":null,\"leasehold.io/lease\":null}},"
 	      "\"status\":{\"loadBalancer\":{\"ingress\":null}}}");
 	check(&b, status_patch(NULL, 0, false, "", &b),
 	      "{\"metadata\":{\"annotations\":{}},\"status\":{\"loadBalancer\":{\"ingress\":null}}}");
+	buf_fini(&b);
+}
+
+static void test_handover_request(void **state)
+{
+	struct buf b = BUF_INIT(4096);
+	char longest[300];
+
+	(void)state;
+	check(&b, handover_request_patch(7, "node2", &b),
+	      "{\"metadata\":{\"annotations\":{\"leasehold.io/handover-request\":\"7 node2\"}}}");
+	check(&b, handover_request_patch(UINT32_MAX, "*", &b),
+	      "{\"metadata\":{\"annotations\":{\"leasehold.io/handover-request\":\"4294967295 *\"}}}");
+	check(&b, handover_request_patch(0, "", &b), "{\"metadata\":{\"annotations\":{\"leasehold.io/handover-request\":null}}}");
+	memset(longest, 'a', sizeof(longest));
+	longest[sizeof(longest) - 1] = '\0';
+	assert_int_equal(handover_request_patch(1, longest, &b), -EINVAL);
 	buf_fini(&b);
 }
 
@@ -215,7 +235,8 @@ static void test_event_times(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_patches),	     cmocka_unit_test(test_path),
+		cmocka_unit_test(test_patches),
+		cmocka_unit_test(test_handover_request),	     cmocka_unit_test(test_path),
 		cmocka_unit_test(test_full),	     cmocka_unit_test(test_event),
 		cmocka_unit_test(test_event_limits), cmocka_unit_test(test_event_hostile_name),
 		cmocka_unit_test(test_event_times),

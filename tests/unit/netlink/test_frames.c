@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_frames.c: ARP and NA frames byte for byte (the NA's checksum was computed by scapy), read back, and refused in
- * every other form. */
+/* test_frames.c: ARP, NA and NS frames byte for byte (checksums were computed by scapy), read back, and refused in every
+ * other form; and of others' advertisements, what they claim. */
 #include "netlink/arp_frame.h"
 #include "netlink/nd_frame.h"
 
@@ -22,6 +22,18 @@ static void test_arp_bytes(void **state)
 	arp_frame_build(&f, buf);
 	assert_bytes(buf, sizeof(buf), "ffffffffffff 00005e005311 0806 0001 0800 06 04 0002"
 		     "00005e005311 c00002c8 00005e005311 c00002c8");
+}
+
+static void test_arp_probe_bytes(void **state)
+{
+	struct ip vip = address("192.0.2.200");
+	struct arp_frame f = arp_probe(mac, &vip);
+	uint8_t buf[ARP_FRAME_LEN];
+
+	(void)state;
+	arp_frame_build(&f, buf);
+	assert_bytes(buf, sizeof(buf), "ffffffffffff 00005e005311 0806 0001 0800 06 04 0001"
+		     "00005e005311 00000000 000000000000 c00002c8");
 }
 
 static int parse_arp(const void *data, size_t len)
@@ -113,10 +125,174 @@ static void test_na_read(void **state)
 	}
 }
 
+static void test_ns_bytes(void **state)
+{
+	struct ip own = address("fe80::200:5eff:fe00:5311"), none = { .family = IP_NONE }, vip = address("2001:db8::c8");
+	uint8_t buf[ND_FRAME_LEN];
+
+	(void)state;
+	memset(buf, 0xaa, sizeof(buf));
+	assert_int_equal(nd_solicitation_build(mac, &own, &vip, buf), ND_FRAME_LEN);
+	assert_bytes(buf, ND_FRAME_LEN, "3333ff0000c8 00005e005311 86dd 60000000 0020 3a ff"
+		     "fe800000000000000200 5efffe005311 ff0200000000000000000001ff0000c8"
+		     "87 00 e8b1 00000000 20010db80000000000000000000000c8 01 01 00005e005311");
+	memset(buf, 0xaa, sizeof(buf));
+	assert_int_equal(nd_solicitation_build(mac, &none, &vip, buf), ND_PROBE_LEN);
+	assert_bytes(buf, ND_PROBE_LEN, "3333ff0000c8 00005e005311 86dd 60000000 0018 3a ff"
+		     "00000000000000000000000000000000 ff0200000000000000000001ff0000c8"
+		     "87 00 4b5f 00000000 20010db80000000000000000000000c8");
+	vip = address("2001:db8::12:3456:789a");
+	assert_int_equal(nd_solicitation_build(mac, &none, &vip, buf), ND_PROBE_LEN);
+	assert_bytes(buf, 6, "3333ff56789a");
+	assert_bytes(buf + 38, 16, "ff0200000000000000000001ff56789a");
+}
+
+/* ---- what others advertise ---- */
+
+/* Offsets in the frames below. */
+#define AT_PAYLOAD_LEN 18
+#define AT_DEST 38
+#define AT_ICMP 54
+#define AT_SUM 56
+#define AT_FLAGS 58
+#define AT_TARGET 62
+#define AT_OPTION 78
+
+/* As scapy builds them: from ..:53:11 to ..:53:12 alone, solicited, of 2001:db8::c8. */
+#define HEADERS(icmp_len) \
+	0x00, 0x00, 0x5e, 0x00, 0x53, 0x12, 0x00, 0x00, 0x5e, 0x00, 0x53, 0x11, 0x86, 0xdd, \
+	0x60, 0, 0, 0, 0, (icmp_len), 0x3a, 0xff, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xc8, \
+	0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1
+#define ADVERTISEMENT(sum_high, sum_low) \
+	136, 0, (sum_high), (sum_low), 0x60, 0, 0, 0, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xc8
+
+static const uint8_t plain[] = { HEADERS(24), ADVERTISEMENT(0xbc, 0x28) };
+static const uint8_t with_mac[] = { HEADERS(32), ADVERTISEMENT(0x08, 0x86), 2, 1, 0x00, 0x00, 0x5e, 0x00, 0x53, 0x99 };
+static const uint8_t with_more[] = { HEADERS(48), ADVERTISEMENT(0xd7, 0x50), 14, 2, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5,
+				     2, 1, 0x00, 0x00, 0x5e, 0x00, 0x53, 0x99 };
+
+static int parse_claim(const void *data, size_t len)
+{
+	struct nd_claim c;
+
+	return nd_claim_parse(data, len, &c);
+}
+
+/* Makes the checksum right again (RFC 1071), by another way than the program's: the sum over all, with 0 in its place. */
+static void mend_checksum(uint8_t *frame, size_t icmp_len)
+{
+	uint64_t sum = icmp_len + 58;
+
+	frame[AT_SUM] = 0;
+	frame[AT_SUM + 1] = 0;
+	for (size_t i = 22; i < AT_ICMP + icmp_len; i += 2)
+		sum += (uint64_t)frame[i] * 256 + frame[i + 1];
+	sum = 0xffff - sum % 0xffff;
+	frame[AT_SUM] = (uint8_t)(sum >> 8);
+	frame[AT_SUM + 1] = (uint8_t)sum;
+}
+
+static void assert_claim(const uint8_t *data, size_t len, const char *want_mac)
+{
+	struct ip vip = address("2001:db8::c8");
+	struct nd_claim c;
+	void *copy = copy_of(data, len);
+
+	assert_int_equal(nd_claim_parse(copy, len, &c), 0);
+	assert_true(ip_eq(&c.target, &vip));
+	assert_bytes(c.mac, 6, want_mac);
+	free(copy);
+}
+
+static void test_claims(void **state)
+{
+	struct nd_frame f = advertisement("2001:db8::c8", true);
+	uint8_t buf[sizeof(with_more) + 24] = { 0 };
+
+	(void)state;
+	assert_claim(plain, sizeof(plain), "00005e005311");
+	assert_claim(with_mac, sizeof(with_mac), "00005e005399");
+	assert_claim(with_more, sizeof(with_more), "00005e005399");
+	/* Padding is none of it, whatever it is. */
+	memcpy(buf, plain, sizeof(plain));
+	memset(buf + sizeof(plain), 0xff, 18);
+	assert_claim(buf, sizeof(plain) + 18, "00005e005311");
+	/* Our own announcement is one, too. */
+	nd_frame_build(&f, buf);
+	assert_claim(buf, ND_FRAME_LEN, "00005e005311");
+	/* Of two options the first counts, as with Linux. */
+	memcpy(buf, with_mac, sizeof(with_mac));
+	memcpy(buf + sizeof(with_mac), "\2\1\0\0\x5e\0\x53\x98", 8);
+	buf[AT_PAYLOAD_LEN + 1] = 40;
+	mend_checksum(buf, 40);
+	assert_claim(buf, sizeof(with_mac) + 8, "00005e005399");
+}
+
+static void test_no_claims(void **state)
+{
+	(void)state;
+	assert_no_part(plain, sizeof(plain), parse_claim);
+	assert_no_part(with_mac, sizeof(with_mac), parse_claim);
+	assert_no_part(with_more, sizeof(with_more), parse_claim);
+	/* Any bit from the addresses on is under the checksum, and so are the next header and the lengths. */
+	for (size_t i = 22 * 8; i < sizeof(with_more) * 8; i++) {
+		uint8_t *changed = copy_of(with_more, sizeof(with_more));
+
+		changed[i / 8] ^= (uint8_t)(1 << i % 8);
+		assert_int_equal(parse_claim(changed, sizeof(with_more)), -EBADMSG);
+		free(changed);
+	}
+	try_changes(with_more, sizeof(with_more), parse_claim);
+}
+
+static void test_no_claims_though_the_checksum_is_right(void **state)
+{
+	static const struct {
+		size_t at;
+		uint8_t value;
+		int result;
+	} cases[] = {
+		{ AT_FLAGS, 0x00, 0 },	      { AT_FLAGS, 0xe0, 0 },
+		{ 12, 0x08, -EBADMSG },	      { 13, 0x00, -EBADMSG }, /* EtherType */
+		{ 14, 0x40, -EBADMSG },	      { 20, 0x00, -EBADMSG }, /* version, next header */
+		{ 21, 254, -EBADMSG },				      /* hop limit */
+		{ AT_ICMP, 135, -EBADMSG },   { AT_ICMP + 1, 1, -EBADMSG },
+		{ AT_TARGET, 0xff, -EBADMSG }, { AT_DEST, 0xff, -EBADMSG }, /* solicited, yet to many */
+		{ AT_OPTION + 1, 0, -EBADMSG }, { AT_OPTION + 1, 4, -EBADMSG }, { AT_OPTION + 1, 255, -EBADMSG },
+		{ AT_OPTION + 17, 2, -EBADMSG }, { AT_OPTION + 16, 1, 0 },
+		{ AT_OPTION, 2, -EBADMSG },			      /* a link-layer address of 14 bytes */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		uint8_t *changed = copy_of(with_more, sizeof(with_more));
+
+		changed[cases[i].at] = cases[i].value;
+		mend_checksum(changed, 48);
+		if (parse_claim(changed, sizeof(with_more)) != cases[i].result)
+			fail_msg("byte %zu, value %u", cases[i].at, cases[i].value);
+		free(changed);
+	}
+	/* A length that cuts an option, or leaves a part of one. */
+	for (uint8_t len = 0; len < 48; len += 2) {
+		uint8_t *changed = copy_of(with_more, sizeof(with_more));
+
+		changed[AT_PAYLOAD_LEN + 1] = len;
+		mend_checksum(changed, len);
+		assert_int_equal(parse_claim(changed, sizeof(with_more)), len == 24 || len == 40 ? 0 : -EBADMSG);
+		free(changed);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_arp_bytes), cmocka_unit_test(test_arp_read),
-					    cmocka_unit_test(test_na_bytes), cmocka_unit_test(test_na_read) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_arp_bytes),  cmocka_unit_test(test_arp_probe_bytes),
+		cmocka_unit_test(test_arp_read),   cmocka_unit_test(test_na_bytes),
+		cmocka_unit_test(test_na_read),	   cmocka_unit_test(test_ns_bytes),
+		cmocka_unit_test(test_claims),	   cmocka_unit_test(test_no_claims),
+		cmocka_unit_test(test_no_claims_though_the_checksum_is_right),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

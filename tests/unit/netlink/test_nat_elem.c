@@ -22,6 +22,39 @@ static struct nat_op frontend_op(const char *vip, enum balance balance, uint16_t
 				.balance = balance, .n_slots = n_slots };
 }
 
+static struct nat_op guard_op(const char *backend, uint8_t proto, uint16_t port)
+{
+	return (struct nat_op){ .kind = NAT_OP_GUARD_ADD, .vip = address(backend), .proto = proto, .port = port };
+}
+
+static struct nat_op home_op(const char *vip, uint32_t ifindex)
+{
+	return (struct nat_op){ .kind = NAT_OP_HOME_ADD, .vip = address(vip), .ifindex = ifindex };
+}
+
+/* The sets that have keys alone, each as its own kind. */
+static void test_keys(void **state)
+{
+	const struct nat_op ops[] = { guard_op("198.51.100.1", 6, 8080), home_op("192.0.2.200", 0x01020304),
+				      { .kind = NAT_OP_LOCAL_DEL, .vip = address("198.51.100.1") } };
+	struct batch b;
+
+	(void)state;
+	batch_init(&b, buf, sizeof(buf));
+	assert_int_equal(nat_elem_put(&b, ops, ARRAY_LEN(ops), false), 0);
+	batch_renumber(&b, 100);
+	assert_bytes(buf + 20, b.len - 20,
+		     "4c000000 0c0a 0104 65000000 00000000 01 00 0000"
+		     "0e00 0100 6c656173 65686f6c 64000000 0c00 0200 67756172 64733400"
+		     "1c00 0380 1800 0180 1400 0180 1000 0100 c6336401 06000000 1f900000"
+		     "48000000 0c0a 0104 66000000 00000000 01 00 0000"
+		     "0e00 0100 6c656173 65686f6c 64000000 0b00 0200 686f6d65 73340000"
+		     "1800 0380 1400 0180 1000 0180 0c00 0100 c00002c8 04030201"
+		     "44000000 0e0a 0100 67000000 00000000 01 00 0000"
+		     "0e00 0100 6c656173 65686f6c 64000000 0c00 0200 6c6f6361 6c733400"
+		     "1400 0380 1000 0180 0c00 0180 0800 0100 c6336401");
+}
+
 static void test_bytes(void **state)
 {
 	const struct nat_op ops[] = { slot_op("192.0.2.200", 7, "198.51.100.1"),
@@ -69,6 +102,7 @@ static void assert_op(const struct nat_op *a, const struct nat_op *b)
 	assert_int_equal(a->balance, b->balance);
 	assert_int_equal(a->n_slots, b->n_slots);
 	assert_int_equal(a->slot, b->slot);
+	assert_int_equal(a->ifindex, b->ifindex);
 	assert_int_equal(ip_port_cmp(&a->backend, &b->backend), 0);
 }
 
@@ -91,13 +125,19 @@ static size_t read_batch(const struct batch *b)
 static void test_round_trip(void **state)
 {
 	static const uint16_t classes[] = NAT_CLASSES;
-	struct nat_op ops[6 + 4 * NAT_CLASS_N];
+	struct nat_op ops[12 + 4 * NAT_CLASS_N];
 	size_t n = 0;
 	struct batch b;
 
 	(void)state;
 	ops[n++] = (struct nat_op){ .kind = NAT_OP_VIP_ADD, .vip = address("192.0.2.200") };
 	ops[n++] = (struct nat_op){ .kind = NAT_OP_VIP_ADD, .vip = address("2001:db8::c8") };
+	ops[n++] = guard_op("198.51.100.1", 132, 65535);
+	ops[n++] = guard_op("2001:db8:1:2:3:4:5:6", 17, 1);
+	ops[n++] = home_op("192.0.2.200", 1);
+	ops[n++] = home_op("2001:db8::c8", UINT32_MAX);
+	ops[n++] = (struct nat_op){ .kind = NAT_OP_LOCAL_ADD, .vip = address("198.51.100.1") };
+	ops[n++] = (struct nat_op){ .kind = NAT_OP_LOCAL_ADD, .vip = address("2001:db8::1") };
 	ops[n++] = slot_op("192.0.2.200", 0, "198.51.100.1");
 	ops[n++] = slot_op("192.0.2.201", 5002, "198.51.100.255");
 	ops[n++] = slot_op("2001:db8::c8", 256, "2001:db8:1:2:3:4:5:6");
@@ -204,6 +244,8 @@ static void test_cut_and_changed(void **state)
 {
 	const struct nat_op ops[] = { slot_op("192.0.2.200", 7, "198.51.100.1"),
 				      frontend_op("2001:db8::c8", BALANCE_RANDOM, 61),
+				      guard_op("2001:db8::1", 6, 80), home_op("192.0.2.200", 7),
+				      { .kind = NAT_OP_LOCAL_ADD, .vip = address("198.51.100.1") },
 				      { .kind = NAT_OP_VIP_ADD, .vip = address("192.0.2.200") } };
 
 	(void)state;
@@ -263,12 +305,19 @@ static void test_text(void **state)
 	assert_string_equal(nat_elem_text(&op, text), "2001:db8::c8 . 99 . 53 : random-61 (map dispatch6)");
 	op = (struct nat_op){ .kind = NAT_OP_VIP_DEL, .vip = address("192.0.2.200") };
 	assert_string_equal(nat_elem_text(&op, text), "192.0.2.200 (set vips4)");
+	op = guard_op("198.51.100.1", 17, 5353);
+	assert_string_equal(nat_elem_text(&op, text), "198.51.100.1 . udp . 5353 (set guards4)");
+	op = home_op("2001:db8::c8", 7);
+	assert_string_equal(nat_elem_text(&op, text), "2001:db8::c8 . interface 7 (set homes6)");
+	op = (struct nat_op){ .kind = NAT_OP_LOCAL_DEL, .vip = address("198.51.100.1") };
+	assert_string_equal(nat_elem_text(&op, text), "198.51.100.1 (set locals4)");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bytes),		 cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_keys),		 cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_grouping),	 cmocka_unit_test(test_storage_is_the_bound),
 		cmocka_unit_test(test_ops_that_cannot_be), cmocka_unit_test(test_cut_and_changed),
 		cmocka_unit_test(test_others),		 cmocka_unit_test(test_text),

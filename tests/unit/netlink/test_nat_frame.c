@@ -47,8 +47,14 @@ static void test_udata_is_nfts_own(void **state)
 		u = nat_udata_set(&nat_sets[i]);
 		assert_bytes(u.data, u.len, "000400000000 010400000000 0308 00040d000000 0100 060400000000");
 	}
-	u = nat_udata_set(&nat_sets[NAT_SET_VIPS6]);
-	assert_bytes(u.data, u.len, "000402000000");
+	for (size_t i = NAT_SET_VIPS4; i <= NAT_SET_LOCALS6; i++) {
+		u = nat_udata_set(&nat_sets[i]);
+		assert_bytes(u.data, u.len, "000402000000");
+	}
+	for (size_t i = NAT_SET_HOMES4; i <= NAT_SET_GUARDS6; i++) {
+		u = nat_udata_set(&nat_sets[i]);
+		assert_bytes(u.data, u.len, "000400000000 0308 00040d000000 0100");
+	}
 }
 
 static void test_comments(void **state)
@@ -141,7 +147,8 @@ static void test_building(void **state)
 		assert_int_equal(nat_frame_add_chain(&b, &nat_chains[i]), 0);
 		assert_int_equal(nat_frame_parse_chain(nlh, nlh->nlmsg_len, &c), 0);
 		assert_string_equal(c.name, nat_chains[i].name);
-		assert_int_equal(c.base, nat_chains[i].hook != 0 || strcmp(c.name, "nat-prerouting") == 0);
+		assert_int_equal(c.base, nat_chain_type(&nat_chains[i]) != NULL);
+		assert_true(nat_chain_rules(&nat_chains[i]) <= NAT_CHAIN_RULES_MAX);
 	}
 	assert_messages(&b, from, NFT_MSG_NEWCHAIN);
 	from = b.len;

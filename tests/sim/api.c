@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* server.c: the API server as far as one Lease needs it: optimistic locking, quorum reads, watches that deliver in
- * order but late, and the ways in which its answers fail.  Versions are a revision shared with the rest of the
- * cluster, so they grow by more than one. */
+/* api.c: the API server as far as one Lease needs it: optimistic locking, quorum reads, watches that deliver in
+ * order but late, the node records in which successors answer, and the ways in which its answers fail.  Versions are a
+ * revision shared with the rest of the cluster, so they grow by more than one. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,21 +9,21 @@
 
 #include "tests/sim/sim.h"
 
-void server_init(struct world *w)
+void api_init(struct world *w)
 {
-	w->server.now.version = (uint64_t)prng_range(&w->prng, 5, 2000);
-	w->server.deleted_ns = -CYCLE_NS;
-	w->server.history[0] = w->server.now;
-	w->server.n_history = 1;
+	w->api.now.version = (uint64_t)world_between(w, 5, 2000);
+	w->api.deleted_ns = -CYCLE_NS;
+	w->api.history[0] = w->api.now;
+	w->api.n_history = 1;
 }
 
 /* One way. */
-int64_t net_latency_ns(struct world *w, const struct node *n)
+static int64_t latency_ns(struct world *w, const struct node *n)
 {
-	int64_t us = prng_range(&w->prng, 150, 3000);
+	int64_t us = world_between(w, 150, 3000);
 
-	if (w->server.slow && world_chance(w, 40))
-		us += prng_range(&w->prng, 0, n->cfg.renew_ms * 2000);
+	if (w->api.slow && world_chance(w, 40))
+		us += world_between(w, 0, n->cfg.renew_ms * 2000);
 	return us * 1000;
 }
 
@@ -31,7 +31,7 @@ int64_t net_latency_ns(struct world *w, const struct node *n)
 
 static void push_event(struct world *w, struct node *n, const struct elect_event *ev, const struct change *c)
 {
-	int64_t t_ns = w->now_ns + net_latency_ns(w, n) + n->lag_ns;
+	int64_t t_ns = w->now_ns + latency_ns(w, n) + n->lag_ns;
 	struct sim_event *se;
 
 	if (t_ns < n->watch.last_ns)
@@ -45,6 +45,21 @@ static void push_event(struct world *w, struct node *n, const struct elect_event
 		se->stamp_ns = c->stamp_ns;
 		se->ev.now.ns = (int64_t)c->version; /* node.c notes it; the step sets the time */
 	}
+}
+
+static void push_answer(struct world *w, struct node *n, unsigned int from)
+{
+	const struct answer *a = &w->api.answers[from];
+	struct elect_event ev = { .kind = a->ready ? ELECT_EV_PREPARED : ELECT_EV_REFUSED, .handover = a->handover };
+
+	if (a->handover && n->watch.connected && !n->cut && !w->api.down && n->id != from)
+		push_event(w, n, &ev, NULL);
+}
+
+void api_push_answers(struct world *w, struct node *n)
+{
+	for (unsigned int i = 0; i < w->n_nodes; i++)
+		push_answer(w, n, i);
 }
 
 static struct elect_event event_of(const struct change *c)
@@ -66,9 +81,9 @@ static void push_change(struct world *w, struct node *n, const struct change *c)
 	n->watch.pushed = c->version;
 }
 
-void server_push(struct world *w, struct node *n)
+void api_push(struct world *w, struct node *n)
 {
-	const struct server *s = &w->server;
+	const struct api *s = &w->api;
 	unsigned int first = s->n_history > HISTORY_MAX ? s->n_history - HISTORY_MAX : 0;
 
 	if (!n->watch.connected || n->cut || s->down)
@@ -78,7 +93,7 @@ void server_push(struct world *w, struct node *n)
 			push_change(w, n, &s->history[i % HISTORY_MAX]);
 }
 
-void server_open_watch(struct world *w, struct node *n)
+void api_open_watch(struct world *w, struct node *n)
 {
 	struct elect_event view = { .kind = ELECT_EV_VIEW, .fresh = true };
 	bool resume = n->watch.delivered > 0 && world_chance(w, 50), early = resume && world_chance(w, 50);
@@ -90,15 +105,16 @@ void server_open_watch(struct world *w, struct node *n)
 		push_event(w, n, &view, NULL);
 	if (resume) {
 		n->watch.pushed = n->watch.delivered;
-		server_push(w, n);
+		api_push(w, n);
 	} else {
-		push_change(w, n, &w->server.now);
+		push_change(w, n, &w->api.now);
 	}
+	api_push_answers(w, n);
 	if (!early)
 		push_event(w, n, &view, NULL);
 }
 
-void server_resend_watch(struct world *w, struct node *n)
+void api_resend_watch(struct world *w, struct node *n)
 {
 	struct elect_event view = { .kind = ELECT_EV_VIEW, .fresh = true };
 
@@ -106,7 +122,8 @@ void server_resend_watch(struct world *w, struct node *n)
 		return;
 	n->watch.connection++; /* drops what is still on its way */
 	n->watch.pushed = n->watch.delivered;
-	server_push(w, n);
+	api_push(w, n);
+	api_push_answers(w, n);
 	push_event(w, n, &view, NULL);
 }
 
@@ -114,9 +131,9 @@ void server_resend_watch(struct world *w, struct node *n)
 
 static void commit(struct world *w, bool exists, const struct lease_record *r, int64_t stamp_ns)
 {
-	struct server *s = &w->server;
+	struct api *s = &w->api;
 
-	s->now.version += (uint64_t)prng_range(&w->prng, 1, 5);
+	s->now.version += (uint64_t)world_between(w, 1, 5);
 	s->now.exists = exists;
 	s->now.stamp_ns = stamp_ns;
 	if (r)
@@ -124,31 +141,43 @@ static void commit(struct world *w, bool exists, const struct lease_record *r, i
 	s->history[s->n_history++ % HISTORY_MAX] = s->now;
 	world_trace(w, NULL, "lease v%" PRIu64 " %s", s->now.version,
 		    !exists ? "deleted" : *s->now.record.holder ? s->now.record.holder : "nobody");
-	for (unsigned int i = 0; i < NODES; i++)
-		server_push(w, &w->nodes[i]);
+	for (unsigned int i = 0; i < w->n_nodes; i++)
+		api_push(w, &w->nodes[i]);
 }
 
-void server_delete(struct world *w)
+void api_delete(struct world *w)
 {
-	if (!w->server.now.exists)
+	if (!w->api.now.exists)
 		return;
-	w->server.deleted_ns = w->now_ns;
+	w->api.deleted_ns = w->now_ns;
 	commit(w, false, NULL, 0);
 }
 
 static enum elect_event_kind apply(struct world *w, const struct sim_event *se)
 {
 	const struct request *rq = &se->rq;
+	const struct node *n = &w->nodes[se->node];
+	bool create = rq->kind == RQ_CREATE;
 	char version[LEASE_VERSION_MAX];
 
-	snprintf(version, sizeof(version), "%" PRIu64, w->server.now.version);
-	if (rq->create ? w->server.now.exists : !w->server.now.exists)
+	snprintf(version, sizeof(version), "%" PRIu64, w->api.now.version);
+	if (create ? w->api.now.exists : !w->api.now.exists)
 		return ELECT_EV_WRITE_CONFLICT;
 	/* "*" is what a mutant sends for "no version": an unconditional PUT. */
-	if (!rq->create && strcmp(rq->version, "*") != 0 && strcmp(rq->version, version) != 0)
+	if (!create && strcmp(rq->version, "*") != 0 && strcmp(rq->version, version) != 0)
 		return ELECT_EV_WRITE_CONFLICT;
+	if (*rq->record.holder)
+		w->api.rights[n->id] =
+			(struct right){ se->sent_ns + rq->record.duration_ms * NS_PER_MS, rq->record.policy };
 	commit(w, true, &rq->record, se->stamp_ns);
 	return ELECT_EV_WRITE_OK;
+}
+
+static void apply_answer(struct world *w, unsigned int from, const struct answer *a)
+{
+	w->api.answers[from] = *a;
+	for (unsigned int i = 0; i < w->n_nodes; i++)
+		push_answer(w, &w->nodes[i], from);
 }
 
 static void answer(struct world *w, const struct sim_event *se, const struct elect_event *ev)
@@ -156,50 +185,67 @@ static void answer(struct world *w, const struct sim_event *se, const struct ele
 	struct node *n = &w->nodes[se->node];
 	struct sim_event *reply;
 
-	if (w->server.flaky && world_chance(w, 20))
+	if (w->api.flaky && world_chance(w, 20))
 		return;
-	reply = world_at(w, w->now_ns + net_latency_ns(w, n), SIM_DELIVER, n->id);
+	reply = world_at(w, w->now_ns + latency_ns(w, n), SIM_DELIVER, n->id);
 	reply->life = se->life;
 	reply->ev = *ev;
-	reply->stamp_ns = w->server.now.stamp_ns;
+	reply->stamp_ns = w->api.now.stamp_ns;
 }
 
 /* Whether the request fails without an effect; *ret_silent: nothing is answered either. */
 static bool fails(struct world *w, const struct request *rq, bool *ret_silent)
 {
-	const struct server *s = &w->server;
+	const struct api *s = &w->api;
 
 	*ret_silent = s->down && s->down_mode == DOWN_HANGS;
 	if (s->down)
 		return true;
-	if (s->read_only && !rq->get) {
+	if (rq->kind == RQ_GET ? s->no_quorum : s->read_only) {
 		*ret_silent = world_chance(w, 50);
 		return true;
 	}
 	return s->flaky && world_chance(w, 20); /* 429, 503 */
 }
 
-void server_arrive(struct world *w, const struct sim_event *se)
+void api_send(struct world *w, struct node *n, const struct request *rq)
+{
+	struct sim_event *se;
+
+	if (n->cut || (w->api.flaky && world_chance(w, 20)))
+		return;
+	se = world_at(w, w->now_ns + latency_ns(w, n), SIM_ARRIVE, n->id);
+	se->life = n->life;
+	se->stamp_ns = w->now_ns + n->clock.wall_offset_ns;
+	se->sent_ns = w->now_ns;
+	se->rq = *rq;
+}
+
+void api_arrive(struct world *w, const struct sim_event *se)
 {
 	struct elect_event ev = { .kind = ELECT_EV_WRITE_FAILED, .write_id = se->rq.write_id };
-	bool silent;
+	bool silent, writes = se->rq.kind == RQ_CREATE || se->rq.kind == RQ_UPDATE;
 
 	if (w->nodes[se->node].cut)
 		return;
 	if (fails(w, &se->rq, &silent)) {
-		if (!silent && !se->rq.get)
+		if (!silent && writes)
 			answer(w, se, &ev);
 		return;
 	}
-	if (se->rq.get) {
-		ev = event_of(&w->server.now);
-	} else {
+	if (se->rq.kind == RQ_ANSWER) {
+		apply_answer(w, se->node, &se->rq.answer);
+		return;
+	}
+	if (writes) {
 		ev.kind = apply(w, se);
 		if (ev.kind == ELECT_EV_WRITE_OK) {
-			snprintf(ev.version, sizeof(ev.version), "%" PRIu64, w->server.now.version);
-			if (w->server.flaky && world_chance(w, 10))
+			snprintf(ev.version, sizeof(ev.version), "%" PRIu64, w->api.now.version);
+			if (w->api.flaky && world_chance(w, 10))
 				ev.kind = ELECT_EV_WRITE_FAILED; /* 504: applied, but etcd answered too late */
 		}
+	} else {
+		ev = event_of(&w->api.now);
 	}
 	answer(w, se, &ev);
 }

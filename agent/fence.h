@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fence.h: from elections to the kernel: what each VIP's gate is to be, and who else answers on the wire. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "agent/base/mono.h"
+#include "agent/kernel.h"
+#include "agent/vips.h"
+#include "agent/wire.h"
+
+struct agent;
+struct group;
+
+/* Gate, guard and wire of this node.  Errors: as gates_init() and wire_init(). */
+MUST_USE int fence_open(struct agent *a, struct err_info *err);
+void fence_close(struct agent *a);
+
+/* Brings the gate of the group's VIPs in line with its election; on the renewal path: never waits, never allocates. */
+void fence_group(struct agent *a, const struct group *g);
+
+/* Interfaces, rows and guard follow VIPs and links.  adopting: leave alone what an earlier run of this node has attached,
+ * until it is known who holds.  Returns when to call again. */
+mono_t fence_step(struct agent *a, mono_t now, bool adopting);
+
+/* The VIP's address is to be on its interface now. */
+bool fence_wants_addr(const struct agent *a, const struct vip *vip, mono_t now);
+
+/* For kernel_config.may_add. */
+bool fence_may_add(void *ctx, const struct kernel_addr *addr);
+
+/* For vips_refresh_live(). */
+bool fence_answers(void *ctx, const struct vip *vip);
+
+/* For the group's events: ask who has its VIPs; announce them past a shut gate. */
+void fence_probe(struct agent *a, const struct group *g, uint32_t probe_id);
+void fence_announce(struct agent *a, const struct group *g);

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gates.c: rows from wishes, filters on interfaces. */
+#include "agent/gates.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "agent/base/log.h"
+#include "agent/base/text.h"
+
+#define RETRY_MS 1000 /* after an attachment that failed; doubles */
+#define RETRY_MAX_MS 8000
+#define LOOK_MS 10000
+
+/* ---- rows ---- */
+
+static struct gate_row *row_find(const struct gates *g, const struct ip *ip)
+{
+	size_t lo = 0, hi = g->n_rows;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int c = ip_cmp(&g->rows[mid].ip, ip);
+
+		if (c == 0)
+			return &g->rows[mid];
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
+
+static void note_refusal(struct gates *g, const struct ip *ip, const struct err_info *err)
+{
+	static struct log_limit limit;
+	uint32_t left_out;
+
+	g->set_errors++;
+	if (log_limit(&limit, mono_now().ns, 5000, &left_out))
+		log_event(LOG_ERROR, "gate_refused", "the gate's map could not be changed; its last deadline stands",
+			  log_ip("vip", ip), log_str("error", err->text), log_int("left_out", left_out));
+}
+
+static void row_write(struct gates *g, struct gate_row *row, const struct gate_entry *e)
+{
+	struct err_info err = ERR_INFO_INIT;
+
+	if (gate_if_set(g->gate, &row->ip, e, &err) < 0)
+		note_refusal(g, &row->ip, &err);
+	else
+		row->entry = *e;
+}
+
+static uint64_t boot_ns(mono_t t)
+{
+	return t.ns > 0 && !mono_is_never(t) ? (uint64_t)t.ns : 0;
+}
+
+void gates_set(struct gates *g, const struct gate_wish *w)
+{
+	struct gate_row *row = g->gate ? row_find(g, &w->ip) : NULL;
+	struct gate_entry e = { .ifindex = (uint32_t)w->ifindex };
+
+	if (!row)
+		return;
+	if (w->ready && w->ifindex) {
+		e.arp_until = boot_ns(w->gate.arp_until);
+		e.ip_until = boot_ns(w->gate.ip_until);
+	}
+	memcpy(e.own_addr, w->own.b, w->own.family == w->ip.family ? ip_len(&w->own) : 0);
+	if (w->redirect_mac && w->own_mac && *w->gate.redirect_to) {
+		e.redirect_until = boot_ns(w->gate.redirect_until);
+		memcpy(e.redirect_mac, w->redirect_mac, sizeof(e.redirect_mac));
+		memcpy(e.own_mac, w->own_mac, sizeof(e.own_mac));
+	}
+	if (memcmp(&e, &row->entry, sizeof(e)) != 0)
+		row_write(g, row, &e);
+}
+
+mono_t gates_open_until(const struct gates *g, const struct ip *vip)
+{
+	const struct gate_row *row = g->gate ? row_find(g, vip) : NULL;
+
+	return (mono_t){ row ? (int64_t)row->entry.arp_until : 0 };
+}
+
+bool gates_open(const struct gates *g, const struct ip *vip, mono_t now)
+{
+	return !g->gate || mono_before(now, gates_open_until(g, vip));
+}
+
+static bool address_up(const struct link_state *links, const struct ip *ip)
+{
+	for (size_t i = 0; i < links->n_addrs; i++)
+		if (links->addrs[i].ours && ip_eq(&links->addrs[i].ip, ip))
+			return true;
+	return false;
+}
+
+static int row_cmp(const void *a, const void *b)
+{
+	return ip_cmp(&((const struct gate_row *)a)->ip, &((const struct gate_row *)b)->ip);
+}
+
+/* A row of the next table: what is there already, or a new one, shut. */
+static struct gate_row row_next(struct gates *g, const struct ip *ip, bool leftover)
+{
+	const struct gate_entry shut = { .ifindex = 0 };
+	const struct gate_row *old = row_find(g, ip);
+	struct gate_row row = { .ip = *ip, .leftover = leftover };
+
+	if (old)
+		row.entry = old->entry;
+	if (!old || leftover)
+		row_write(g, &row, &shut);
+	return row;
+}
+
+/* Whether 'ip' stands in the sorted list. */
+static bool listed(const struct ip *vips, size_t n, const struct ip *ip)
+{
+	size_t lo = 0, hi = n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int c = ip_cmp(&vips[mid], ip);
+
+		if (c == 0)
+			return true;
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return false;
+}
+
+int gates_update(struct gates *g, const struct ip *vips, size_t n, const struct link_state *links)
+{
+	struct gate_row *rows;
+	size_t n_rows = 0, n_vips = n;
+
+	if (!g->gate)
+		return 0;
+	if (n > GATE_VIPS_MAX)
+		return -E2BIG;
+	rows = calloc(n + links->n_addrs + 1, sizeof(*rows));
+	if (!rows)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		rows[n_rows++] = row_next(g, &vips[i], false);
+	for (size_t i = 0; i < links->n_addrs && n_rows < GATE_VIPS_MAX; i++)
+		if (links->addrs[i].ours && !listed(vips, n_vips, &links->addrs[i].ip))
+			rows[n_rows++] = row_next(g, &links->addrs[i].ip, true);
+	for (size_t i = 0; i < g->n_rows; i++) {
+		struct err_info err = ERR_INFO_INIT;
+
+		if (listed(vips, n_vips, &g->rows[i].ip) || address_up(links, &g->rows[i].ip))
+			continue;
+		if (gate_if_unset(g->gate, &g->rows[i].ip, &err) < 0)
+			note_refusal(g, &g->rows[i].ip, &err);
+	}
+	qsort(rows, n_rows, sizeof(*rows), row_cmp);
+	free(g->rows);
+	g->rows = rows;
+	g->n_rows = n_rows;
+	return 0;
+}
+
+/* ---- interfaces ---- */
+
+static struct gate_port *port_find(const struct gates *g, int ifindex)
+{
+	for (size_t i = 0; i < g->n_ports; i++)
+		if (g->ports[i].ifindex == ifindex)
+			return &g->ports[i];
+	return NULL;
+}
+
+bool gates_attached(const struct gates *g, int ifindex)
+{
+	const struct gate_port *p = g->gate ? port_find(g, ifindex) : NULL;
+
+	return !g->gate || (p && p->attached);
+}
+
+const char *gates_problem(const struct gates *g)
+{
+	for (size_t i = 0; i < g->n_ports; i++)
+		if (g->ports[i].wanted && g->ports[i].error)
+			return g->ports[i].problem;
+	return "";
+}
+
+static void attach_run(struct worker_job *job)
+{
+	struct gates_job *j = (struct gates_job *)job;
+
+	j->err = (struct err_info)ERR_INFO_INIT;
+	j->changed = false;
+	j->result = j->sock ? 0 : nlsock_new(NETLINK_ROUTE, &j->sock, &j->err);
+	if (j->result == 0)
+		j->result = gate_if_attach(j->g->gate, j->sock, j->ifindex, &j->changed, &j->err);
+	if (j->result == -ETIMEDOUT) { /* a late answer would confuse the next question */
+		nlsock_free(j->sock);
+		j->sock = NULL;
+	}
+}
+
+static void attach_done(struct worker_job *job)
+{
+	struct gates_job *j = (struct gates_job *)job;
+	struct gates *g = j->g;
+	struct gate_port *p = port_find(g, j->ifindex);
+	int64_t ms;
+
+	g->busy = false;
+	if (p && j->result < 0) {
+		if (j->result != -ENODEV && (!p->told || !text_eq(p->problem, j->err.text)))
+			log_event(LOG_ERROR, "gate_not_attached", "the gate is not on an interface; no VIP goes there",
+				  log_int("ifindex", p->ifindex), log_str("error", j->err.text));
+		ms = (int64_t)RETRY_MS << (p->tries < 3 ? p->tries : 3);
+		p->tries++;
+		p->told = true;
+		p->error = j->result;
+		p->attached = false;
+		p->look = true;
+		p->retry_at = mono_add_ms(mono_now(), ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
+		IGNORE(text_copy(p->problem, sizeof(p->problem), j->err.text)); /* same size */
+	} else if (p) {
+		if (j->changed && p->attached) {
+			g->put_back++;
+			log_event(LOG_WARN, "gate_put_back", "somebody removed or displaced the gate; it is back",
+				  log_int("ifindex", p->ifindex));
+		} else if (j->changed) {
+			log_event(LOG_INFO, "gate_attached", "the gate stands on an interface",
+				  log_int("ifindex", p->ifindex));
+		}
+		p->attached = true;
+		p->error = 0;
+		p->tries = 0;
+		p->told = false;
+		p->problem[0] = '\0';
+	}
+	g->changed(g->ctx);
+}
+
+/* An interface that carries VIPs no more is forgotten; the filter stays there: without business it costs nothing. */
+static int ports_update(struct gates *g, const int *ifindexes, size_t n)
+{
+	struct gate_port *more;
+
+	for (size_t i = 0; i < g->n_ports; i++)
+		g->ports[i].wanted = false;
+	for (size_t i = 0; i < n; i++) {
+		struct gate_port *p = port_find(g, ifindexes[i]);
+
+		if (!p) {
+			more = reallocarray(g->ports, g->n_ports + 1, sizeof(*more));
+			if (!more)
+				return -ENOMEM;
+			g->ports = more;
+			p = &more[g->n_ports++];
+			*p = (struct gate_port){ .ifindex = ifindexes[i], .look = true, .look_at = MONO_NEVER };
+		}
+		p->wanted = true;
+	}
+	for (size_t i = g->n_ports; i-- > 0;)
+		if (!g->ports[i].wanted)
+			g->ports[i] = g->ports[--g->n_ports];
+	return 0;
+}
+
+mono_t gates_sync(struct gates *g, mono_t now, const int *ifindexes, size_t n)
+{
+	mono_t wake = MONO_NEVER;
+
+	if (!g->gate)
+		return MONO_NEVER;
+	if (ports_update(g, ifindexes, n) < 0)
+		wake = mono_add_ms(now, RETRY_MS);
+	for (size_t i = 0; i < g->n_ports && !g->busy; i++) {
+		struct gate_port *p = &g->ports[i];
+
+		p->look |= mono_reached(now, p->look_at);
+		if (!p->look)
+			wake = mono_min(wake, p->look_at);
+		if (!p->wanted || !p->look)
+			continue;
+		if (mono_before(now, p->retry_at)) {
+			wake = mono_min(wake, p->retry_at);
+			continue;
+		}
+		p->look = false;
+		p->look_at = mono_add_ms(now, LOOK_MS);
+		g->busy = true;
+		g->job.g = g;
+		g->job.ifindex = p->ifindex;
+		g->job.job = (struct worker_job){ .run = attach_run, .done = attach_done };
+		worker_submit(g->worker, &g->job.job);
+	}
+	return wake;
+}
+
+static void on_filters(void *ctx, int ifindex)
+{
+	struct gates *g = ctx;
+
+	for (size_t i = 0; i < g->n_ports; i++)
+		g->ports[i].look |= ifindex == 0 || g->ports[i].ifindex == ifindex;
+}
+
+static void on_watch(void *ctx, uint32_t events)
+{
+	static struct log_limit limit;
+	struct err_info err = ERR_INFO_INIT;
+	struct gates *g = ctx;
+	uint32_t left_out;
+
+	(void)events;
+	if (gate_watch_dispatch(g->watch, on_filters, g, &err) < 0 && log_limit(&limit, mono_now().ns, 5000, &left_out))
+		log_event(LOG_WARN, "gate_watch_failed", "changes of filters could not be read",
+			  log_str("error", err.text), log_int("left_out", left_out));
+}
+
+/* ---- start and end ---- */
+
+int gates_init(struct gates *g, bool off, struct loop *loop, struct worker *worker, void (*changed)(void *ctx), void *ctx,
+	       struct err_info *err)
+{
+	AUTO(nlsock_freep) struct nlsock *s = NULL;
+	int r;
+
+	*g = (struct gates){ .worker = worker, .changed = changed, .ctx = ctx, .source = { .fd = -1 } };
+	if (off)
+		return 0;
+	r = nlsock_new(NETLINK_ROUTE, &s, err);
+	if (r == 0)
+		r = gate_if_new(&g->gate, err);
+	if (r == 0)
+		r = gate_if_self_test(g->gate, s, err);
+	if (r < 0)
+		return err_wrap(err, r, "the gate cannot work on this node (--gate off does without it)");
+	r = gate_watch_new(&g->watch, err);
+	if (r < 0)
+		return r;
+	g->source = (struct loop_source){ gate_watch_fd(g->watch), on_watch, g };
+	return loop_add(loop, &g->source, EPOLLIN, err);
+}
+
+void gates_fini(struct gates *g)
+{
+	gate_watch_free(g->watch);
+	gate_if_free(g->gate);
+	nlsock_free(g->job.sock);
+	free(g->rows);
+	free(g->ports);
+	*g = (struct gates){ .source = { .fd = -1 } };
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gates.h: the fence of this node: attaches the gate to the interfaces that carry VIPs and keeps its map in line with
+ * what the election allows.
+ *
+ * Two halves.  gates_update() and gates_sync() prepare: rows of the map, filters on interfaces; they may allocate and
+ * hand work to the worker thread.  gates_set() is the renewal path: one map update for a row that exists, nothing that
+ * waits or allocates. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/base/ip.h"
+#include "agent/base/link.h"
+#include "agent/loop.h"
+#include "agent/worker.h"
+#include "election/elect.h"
+#include "netlink/gate_if.h"
+
+/* A row of the map, as last written. */
+struct gate_row {
+	struct ip ip;
+	struct gate_entry entry;
+	bool leftover; /* no VIP any more; shut until its address is gone */
+};
+
+/* An interface that carries VIPs, or will. */
+struct gate_port {
+	int ifindex;
+	bool wanted;
+	bool attached; /* our program stands there first, as last read back */
+	bool look;     /* somebody changed filters there, or it is new: attach (again) */
+	bool told;     /* of the present error */
+	int error;     /* of the last try; 0 = none */
+	unsigned int tries;
+	mono_t retry_at;
+	mono_t look_at; /* looked at again by then: a TCX program of another tells nobody that it came */
+	char problem[ERR_TEXT_MAX];
+};
+
+struct gates_job {
+	struct worker_job job; /* first: the worker hands this back */
+	struct gates *g;
+	struct nlsock *sock; /* the worker's while the job runs */
+	int ifindex;
+	bool changed;
+	int result;
+	struct err_info err;
+};
+
+struct gates {
+	struct gate_if *gate; /* NULL: --gate off */
+	struct gate_watch *watch;
+	struct loop_source source;
+	struct worker *worker;
+	struct gate_row *rows; /* malloc; sorted by ip */
+	size_t n_rows;
+	struct gate_port *ports; /* malloc */
+	size_t n_ports;
+	struct gates_job job;
+	bool busy;
+	uint64_t put_back;   /* filters that others removed or displaced */
+	uint64_t set_errors; /* map updates refused */
+	void (*changed)(void *ctx);
+	void *ctx;
+};
+
+/* What a VIP's row is made of. */
+struct gate_wish {
+	struct ip ip;
+	int ifindex; /* that carries it; 0 = none */
+	bool ready;  /* its data plane and its address are up: traffic may come */
+	struct ip own; /* what the interface asks neighbours with while ARP is shut; IP_NONE = none */
+	struct elect_gate gate;
+	const uint8_t *own_mac;	     /* of the interface; NULL: no redirect */
+	const uint8_t *redirect_mac; /* of the node that it moves to; NULL: unknown, no redirect */
+};
+
+/* Loads the gate and tests it; 'off' leaves it out.  changed: a filter was attached, or could not be.  Errors: as
+ * gate_if_new() and gate_if_self_test(), with what this node lacks. */
+MUST_USE int gates_init(struct gates *g, bool off, struct loop *loop, struct worker *worker, void (*changed)(void *ctx),
+			void *ctx, struct err_info *err);
+/* Filters and map stay in the kernel: what was allowed ends by itself. */
+void gates_fini(struct gates *g);
+
+/* Takes over the VIPs (sorted): new rows begin shut; a row whose VIP is gone stays, shut, while an address of ours with it
+ * is up.  -ENOMEM, -E2BIG: rows as before. */
+MUST_USE int gates_update(struct gates *g, const struct ip *vips, size_t n, const struct link_state *links);
+
+/* Writes a VIP's row if it differs from what is there.  Never waits, never allocates. */
+void gates_set(struct gates *g, const struct gate_wish *wish);
+
+/* When ARP and ND for it end; 0 = shut, or no gate. */
+mono_t gates_open_until(const struct gates *g, const struct ip *vip);
+
+/* Whether ARP and ND for it are let through at 'now'.  Always true without a gate. */
+bool gates_open(const struct gates *g, const struct ip *vip, mono_t now);
+
+/* These interfaces need the gate ('n' distinct indexes); starts what is missing.  Returns when to call again. */
+mono_t gates_sync(struct gates *g, mono_t now, const int *ifindexes, size_t n);
+
+/* The gate stands on the interface: an address may be put there.  Always true without a gate. */
+bool gates_attached(const struct gates *g, int ifindex);
+
+/* Why an interface that VIPs need has no gate, "" = all is well. */
+const char *gates_problem(const struct gates *g);

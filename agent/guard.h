@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guard.h: sees to it that no interface of this node but a VIP's own answers ARP for it (netlink/arp_guard_if.h).  The
+ * nft transaction runs on the worker. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/base/err.h"
+#include "agent/base/mono.h"
+#include "agent/kernel.h"
+#include "agent/worker.h"
+#include "netlink/arp_guard_if.h"
+
+struct guard_job {
+	struct worker_job job; /* first: the worker hands this back */
+	struct guard *g;
+	struct nlsock *sock; /* the worker's while the job runs */
+	struct arp_home *homes; /* malloc; as last handed over */
+	size_t n_homes, cap_homes;
+	int result;
+	struct err_info err;
+};
+
+struct guard {
+	struct worker *worker;
+	struct guard_job job;
+	bool busy, dirty; /* dirty: not put since it changed or failed */
+	bool known;	  /* an outcome was had */
+	mono_t retry_at;
+	char problem[ERR_TEXT_MAX]; /* "" = none */
+	void (*changed)(void *ctx); /* a job has ended */
+	void *ctx;
+};
+
+void guard_init(struct guard *g, struct worker *worker, void (*changed)(void *ctx), void *ctx);
+/* After the worker's end. */
+void guard_fini(struct guard *g);
+
+/* The places of all VIPs, sorted by ip, whether this node holds them or not; v6 ones are left out.  Starts what is missing;
+ * returns when to call again. */
+mono_t guard_sync(struct guard *g, mono_t now, const struct kernel_addr *addrs, size_t n);
+
+/* The guard knows all places, or this kernel has none. */
+bool guard_stands(const struct guard *g);

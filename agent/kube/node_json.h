@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* node_json.h: what we need of our own Node.  Pure codec (jansson). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/base/err.h"
+
+struct kube_node {
+	char uid[64];
+	bool unschedulable; /* spec.unschedulable: cordoned, being drained */
+	bool deleting;	    /* metadata.deletionTimestamp is set */
+	bool excluded;	    /* label node.kubernetes.io/exclude-from-external-load-balancers, whatever its value */
+	int rank;	    /* label leasehold.io/rank, 0..9; -1 = absent or nonsense */
+};
+
+/* -EINVAL with the JSON path: not a Node, or a member of the wrong type; -ENOMEM. */
+MUST_USE int node_decode(const char *json, size_t len, struct kube_node *ret, struct err_info *err);

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The holder gets no memory any more: it does not crash, falls silent in time, and is a candidate again afterwards."""
+
+import re
+
+import pytest
+
+from netns.lab import wait_for
+
+from e2e import agents
+from e2e.agents import BINARY, PATIENCE_S, Agent
+from e2e.starvation import ALL, OWN, SOME, Starvation, reason_not_to
+
+pytestmark = pytest.mark.skipif(bool(reason_not_to(BINARY)), reason=reason_not_to(BINARY))
+
+
+class HungryAgent(Agent):
+    """An agent whose allocations can be made to fail."""
+
+    def __init__(self, node, kubeconfig, workdir, flags):
+        super().__init__(node, kubeconfig, workdir, flags)
+        self.hunger = Starvation(self.workdir / "starve")
+
+    def command(self, **changed):
+        return [*self.hunger.prefix, *super().command(**changed)]
+
+
+@pytest.fixture
+def served(cluster, monkeypatch):
+    """Three agents that can be starved and a dual-stack Service that answers: (Service, VIPs, holder)."""
+    monkeypatch.setattr(agents, "Agent", HungryAgent)
+    cluster.start_agents()
+    service = cluster.service(policy="RequireDualStack")
+    vips = service.wait_vips(2)
+    for vip in vips:
+        cluster.wait_on_one_node(vip)
+        cluster.reach_all(cluster.lab.client, vip, cluster.lab.pods)
+    return service, vips, cluster.wait_holder()
+
+
+def writes(cluster):
+    """The version of the Lease, which each write changes."""
+    return cluster.lease()["metadata"]["resourceVersion"]
+
+
+def test_a_holder_without_any_memory_gives_way_and_comes_back(cluster, served):
+    _, vips, holder = served
+    holder.hunger.begin(ALL)
+    new = cluster.wait_holder(but=holder)
+    for vip in vips:
+        cluster.wait_on_one_node(vip, new.node)
+        cluster.reach_all(cluster.lab.client, vip, cluster.lab.pods)
+    holder.require_running()
+    assert holder.hunger.refused() > 0
+    holder.hunger.end()
+    holder.wait_ready()
+    # A candidate again: with the others gone it takes the Lease.
+    for agent in cluster.agents.values():
+        if agent is not holder:
+            assert agent.stop()[1] == 0
+    assert cluster.wait_holder(but=new) is holder
+    for vip in vips:
+        cluster.wait_on_one_node(vip, holder.node)
+        cluster.reach_all(cluster.lab.client, vip, cluster.lab.pods)
+
+
+def test_renewing_takes_no_memory_of_ours(cluster, served):
+    """Libraries get theirs, the agent's own text gets none: it keeps the Lease."""
+    _, vips, holder = served
+    with holder.hunger.during(OWN):
+        for _ in range(8):
+            before = writes(cluster)
+            wait_for(lambda b=before: writes(cluster) != b, PATIENCE_S, 0.05, "a renewal")
+        assert cluster.lease_holder() == holder.name, f"last refused at {holder.hunger.last_caller()}"
+        cluster.wait_on_one_node(vips[0], holder.node)
+    holder.wait_ready()
+    assert not re.search(r"lease_write_failed|lease_request_failed", holder.log())
+
+
+def test_what_fails_now_and_then_ends_no_agent(cluster, served):
+    """One allocation in eight of their own, in all agents: many things begin well and end badly.  Then all is as it was."""
+    _, vips, _ = served
+    everyone = list(cluster.agents.values())
+    for agent in everyone:
+        agent.hunger.begin(SOME)
+    wait_for(lambda: sum(a.hunger.refused() for a in everyone) >= 30, PATIENCE_S,
+             what=lambda: f"much to be missed; so far {[a.hunger.refused() for a in everyone]}")
+    for agent in everyone:
+        agent.require_running()
+        agent.hunger.end()
+    for agent in everyone:
+        agent.wait_ready()
+    for vip in vips:
+        cluster.wait_on_one_node(vip)
+        cluster.reach_all(cluster.lab.client, vip, cluster.lab.pods)
+
+
+def test_candidates_without_memory_wait(cluster, served):
+    """Two of three starve: the holder goes on, and afterwards they take over from it."""
+    _, vips, holder = served
+    others = [agent for agent in cluster.agents.values() if agent is not holder]
+    for agent in others:
+        agent.hunger.begin(ALL)
+    for agent in others:
+        wait_for(lambda a=agent: a.hunger.refused() > 0, PATIENCE_S, what=f"{agent} to miss something")
+    before = writes(cluster)
+    wait_for(lambda: writes(cluster) != before, PATIENCE_S, 0.05, "a renewal")
+    assert cluster.lease_holder() == holder.name
+    for agent in others:
+        agent.hunger.end()
+        agent.wait_ready()
+    holder.kill9()
+    new = cluster.wait_holder(but=holder)
+    for vip in vips:
+        cluster.reach_all(cluster.lab.client, vip, cluster.lab.pods)
+    assert new in others

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wire_driver.c: wire_if, arp_guard_if and announce_if for test_wire.py.  Reads commands from standard input, one a line, in
+ * the network namespace it was started in; answers with lines and at last "ok" or "error <errno> <text>".
+ *
+ *	vips [IP]...                       in any order
+ *	links | no-links                   all links of the namespace are ours, or none
+ *	probe INTERFACE OWN|- IP
+ *	hear MS IP                         dispatches until a claim of that VIP is heard, for at most MS; prints the claims,
+ *	                                   and at last the number of wake-ups
+ *	dispatch                           once, ready or not; prints the claims
+ *	announce INTERFACE IP FLAGS        prints the number of frames
+ *	guard [IP INTERFACE]... | guard-many N | unguard      guard-many: N addresses from 198.18.0.0/15, all on lo */
+#include <errno.h>
+#include <linux/netlink.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/base/mono.h"
+#include "agent/base/text.h"
+#include "netlink/announce_if.h"
+#include "netlink/arp_guard_if.h"
+#include "netlink/link_watch.h"
+#include "netlink/wire_if.h"
+
+#define WORDS_MAX 64
+
+struct driver {
+	struct wire_if *wire;
+	struct announce_if *announcer;
+	struct link_watch *watch;
+	struct nlsock *nft;
+	char line[4096];
+	char *words[WORDS_MAX];
+	size_t n_words;
+	struct ip awaited;
+	bool heard; /* the awaited one */
+	struct err_info err;
+};
+
+static bool read_line(struct driver *d)
+{
+	char *save = NULL;
+
+	if (!fgets(d->line, sizeof(d->line), stdin))
+		return false;
+	d->n_words = 0;
+	for (char *w = strtok_r(d->line, " \n", &save); w && d->n_words < WORDS_MAX; w = strtok_r(NULL, " \n", &save))
+		d->words[d->n_words++] = w;
+	return d->n_words > 0;
+}
+
+/* The test is wrong: it cannot go on. */
+static void refuse(const char *what, const char *word)
+{
+	fprintf(stderr, "wire_driver: %s: '%s'\n", what, word);
+	exit(2);
+}
+
+static const char *word(const struct driver *d, size_t i)
+{
+	return i < d->n_words ? d->words[i] : "";
+}
+
+static uint64_t number(const struct driver *d, size_t i, uint64_t max)
+{
+	uint64_t v = 0;
+
+	if (text_to_u64(word(d, i), max, &v) < 0)
+		refuse("not a number, or too large", word(d, i));
+	return v;
+}
+
+static struct ip address(const struct driver *d, size_t i)
+{
+	struct ip ip = { 0 };
+
+	if (!text_eq(word(d, i), "-") && ip_parse(word(d, i), &ip) < 0)
+		refuse("not an address", word(d, i));
+	return ip;
+}
+
+/* The interface as it is now. */
+static const struct link *link_named(struct driver *d, const char *name)
+{
+	struct pollfd p = { .fd = link_watch_fd(d->watch), .events = POLLIN };
+	const struct link_state *s;
+	bool changed;
+
+	while (poll(&p, 1, 0) > 0)
+		if (link_watch_dispatch(d->watch, &changed, &d->err) < 0)
+			refuse("link watch", d->err.text);
+	s = link_watch_state(d->watch);
+	for (size_t i = 0; i < s->n_links; i++)
+		if (text_eq(s->links[i].name, name))
+			return &s->links[i];
+	refuse("no such interface", name);
+	return NULL;
+}
+
+/* ---- the wire ---- */
+
+static int compare_ips(const void *a, const void *b)
+{
+	return ip_cmp(a, b);
+}
+
+static int vips(struct driver *d)
+{
+	struct ip ips[WORDS_MAX];
+	size_t n = 0;
+
+	while (n + 1 < d->n_words) {
+		ips[n] = address(d, n + 1);
+		n++;
+	}
+	qsort(ips, n, sizeof(*ips), compare_ips);
+	return wire_if_vips(d->wire, ips, n);
+}
+
+static int links(struct driver *d)
+{
+	const struct link_state *s;
+
+	link_named(d, "lo"); /* brings the watch up to date */
+	s = link_watch_state(d->watch);
+	return wire_if_links(d->wire, s->links, text_eq(word(d, 0), "links") ? s->n_links : 0);
+}
+
+static int probe(struct driver *d)
+{
+	const struct link *l = link_named(d, word(d, 1));
+	struct ip own = address(d, 2), vip = address(d, 3);
+
+	return wire_if_probe(d->wire, l, &own, &vip, &d->err);
+}
+
+static void on_claim(void *ctx, const struct wire_claim *c)
+{
+	struct driver *d = ctx;
+	char text[IP_TEXT_MAX], name[IF_NAMESIZE];
+
+	printf("claim %s %02x:%02x:%02x:%02x:%02x:%02x %s %s\n", ip_format(&c->vip, text), c->mac[0], c->mac[1], c->mac[2],
+	       c->mac[3], c->mac[4], c->mac[5], if_indextoname((unsigned int)c->ifindex, name) ? name : "?",
+	       c->reply ? "reply" : "other");
+	if (ip_eq(&c->vip, &d->awaited))
+		d->heard = true;
+}
+
+static int dispatch(struct driver *d)
+{
+	return wire_if_dispatch(d->wire, on_claim, d, &d->err);
+}
+
+static int hear(struct driver *d)
+{
+	mono_t until = mono_add_ms(mono_now(), (int64_t)number(d, 1, 60000));
+	unsigned int wakes = 0;
+	int r = 0;
+
+	d->awaited = address(d, 2);
+	d->heard = false;
+	while (r == 0 && !d->heard) {
+		struct pollfd p = { .fd = wire_if_fd(d->wire), .events = POLLIN };
+		int64_t left = mono_diff_ms(until, mono_now());
+
+		if (left <= 0 || poll(&p, 1, (int)left) <= 0)
+			break;
+		wakes++;
+		r = dispatch(d);
+	}
+	printf("wakes %u\n", wakes);
+	return r;
+}
+
+static int announce(struct driver *d)
+{
+	const struct link *l = link_named(d, word(d, 1));
+	struct ip ip = address(d, 2);
+	unsigned int frames = 0;
+	int r = announce_if_send(d->announcer, l, &ip, (unsigned int)number(d, 3, 3), &frames, &d->err);
+
+	printf("frames %u\n", frames);
+	return r;
+}
+
+/* ---- the guard ---- */
+
+static int guard(struct driver *d)
+{
+	struct arp_home homes[WORDS_MAX];
+	size_t n = 0;
+
+	for (size_t i = 1; i + 1 < d->n_words; i += 2)
+		homes[n++] = (struct arp_home){ address(d, i), link_named(d, word(d, i + 1))->index };
+	return arp_guard_if_put(d->nft, homes, n, &d->err);
+}
+
+static int guard_many(struct driver *d)
+{
+	size_t n = number(d, 1, 100000);
+	struct arp_home *homes = calloc(n + 1, sizeof(*homes));
+	int r;
+
+	if (!homes)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		homes[i] = (struct arp_home){ { IP_V4, { 198, (uint8_t)(18 + (i >> 16)), (uint8_t)(i >> 8), (uint8_t)i } },
+					      1 };
+	r = arp_guard_if_put(d->nft, homes, n, &d->err);
+	free(homes);
+	return r;
+}
+
+static int unguard(struct driver *d)
+{
+	return arp_guard_if_remove(d->nft, &d->err);
+}
+
+/* ---- commands ---- */
+
+static int run(struct driver *d)
+{
+	static const struct {
+		const char *name;
+		int (*run)(struct driver *d);
+	} commands[] = {
+		{ "vips", vips }, { "links", links }, { "no-links", links }, { "probe", probe },
+		{ "hear", hear }, { "dispatch", dispatch }, { "announce", announce },
+		{ "guard", guard }, { "guard-many", guard_many }, { "unguard", unguard },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (text_eq(commands[i].name, word(d, 0)))
+			return commands[i].run(d);
+	return err_set(&d->err, -ENOSYS, "no such command: %s", word(d, 0));
+}
+
+int main(void)
+{
+	struct driver d = { .n_words = 0 };
+
+	if (wire_if_new(&d.wire, &d.err) < 0 || announce_if_new(&d.announcer, &d.err) < 0 ||
+	    link_watch_new(&d.watch, &d.err) < 0 || nlsock_new(NETLINK_NETFILTER, &d.nft, &d.err) < 0) {
+		fprintf(stderr, "wire_driver: %s\n", d.err.text);
+		return 1;
+	}
+	while (read_line(&d)) {
+		int r;
+
+		d.err = (struct err_info)ERR_INFO_INIT;
+		r = run(&d);
+		if (r == 0)
+			puts("ok");
+		else
+			printf("error %d %s\n", -r, d.err.text);
+		fflush(stdout);
+	}
+	wire_if_free(d.wire);
+	announce_if_free(d.announcer);
+	link_watch_free(d.watch);
+	nlsock_free(d.nft);
+	return 0;
+}

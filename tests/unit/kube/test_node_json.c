@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Our Node says whether VIPs are welcome; what it does not say is no reason to leave. */
+#include "agent/kube/node_json.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define LABELS(text) "{\"metadata\":{\"labels\":{" text "}}}"
+
+static void test_rows(void **state)
+{
+	static const struct {
+		const char *json;
+		struct kube_node want;
+	} rows[] = {
+		{ "{}", { .rank = -1 } },
+		{ "{\"kind\":\"Node\",\"metadata\":{\"uid\":\"u-1\"},\"spec\":{\"unschedulable\":false}}", { .uid = "u-1", .rank = -1 } },
+		{ "{\"spec\":{\"unschedulable\":true}}", { .unschedulable = true, .rank = -1 } },
+		{ "{\"metadata\":{\"deletionTimestamp\":\"2026-01-02T03:04:05Z\"}}", { .deleting = true, .rank = -1 } },
+		{ LABELS("\"node.kubernetes.io/exclude-from-external-load-balancers\":\"\""), { .excluded = true, .rank = -1 } },
+		{ LABELS("\"leasehold.io/rank\":\"0\""), { .rank = 0 } },
+		{ LABELS("\"leasehold.io/rank\":\"9\""), { .rank = 9 } },
+		{ LABELS("\"leasehold.io/rank\":\"10\""), { .rank = -1 } },
+		{ LABELS("\"leasehold.io/rank\":\"first\""), { .rank = -1 } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct kube_node n;
+
+		assert_int_equal(node_decode(rows[i].json, strlen(rows[i].json), &n, NULL), 0);
+		if (memcmp(&n, &rows[i].want, sizeof(n)) != 0)
+			fail_msg("%s", rows[i].json);
+	}
+}
+
+static void test_refused(void **state)
+{
+	static const char *const rows[] = { "[]", "{\"kind\":\"Pod\"}", "{\"metadata\":7}", "{\"spec\":{\"unschedulable\":1}}",
+					    "{\"metadata\":{\"labels\":[]}}", "{\"metadata\":{\"uid\":7}}", "{" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct err_info err = ERR_INFO_INIT;
+		struct kube_node n;
+
+		assert_int_equal(node_decode(rows[i], strlen(rows[i]), &n, &err), -EINVAL);
+		assert_true(*err.text);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows), cmocka_unit_test(test_refused) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
