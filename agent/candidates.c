@@ -107,24 +107,6 @@ static struct row *row_add(struct candidates *c, const char *name)
 	return row;
 }
 
-/* "node1" of "node1_a1b2c3d4_01234567". */
-static bool node_of(const char *identity, char *ret, size_t size)
-{
-	const char *cut = NULL, *last = NULL;
-
-	for (const char *p = identity; *p; p++) {
-		if (*p == '_') {
-			cut = last;
-			last = p;
-		}
-	}
-	if (!cut || cut == identity || (size_t)(cut - identity) >= size)
-		return false;
-	memcpy(ret, identity, (size_t)(cut - identity));
-	ret[cut - identity] = '\0';
-	return true;
-}
-
 static void take_answers(struct candidate *to, const struct kube_record *r)
 {
 	struct candidate_answer *answers = NULL;
@@ -153,7 +135,7 @@ static void table_put(struct candidates *c, const struct kube_lease *l, const st
 	uint32_t left_out;
 	char node[254];
 
-	if (!node_of(l->holder, node, sizeof(node)))
+	if (!lease_node(l->holder, node, sizeof(node)))
 		return; /* made by hand, or emptied: nobody speaks */
 	if (!row)
 		row = row_add(c, l->name);

@@ -121,25 +121,6 @@ static struct gate_row row_next(struct gates *g, const struct ip *ip, bool lefto
 	return row;
 }
 
-/* Whether 'ip' stands in the sorted list. */
-static bool listed(const struct ip *vips, size_t n, const struct ip *ip)
-{
-	size_t lo = 0, hi = n;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		int c = ip_cmp(&vips[mid], ip);
-
-		if (c == 0)
-			return true;
-		if (c < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return false;
-}
-
 int gates_update(struct gates *g, const struct ip *vips, size_t n, const struct link_state *links)
 {
 	struct gate_row *rows;
@@ -155,12 +136,12 @@ int gates_update(struct gates *g, const struct ip *vips, size_t n, const struct 
 	for (size_t i = 0; i < n; i++)
 		rows[n_rows++] = row_next(g, &vips[i], false);
 	for (size_t i = 0; i < links->n_addrs && n_rows < GATE_VIPS_MAX; i++)
-		if (links->addrs[i].ours && !listed(vips, n_vips, &links->addrs[i].ip))
+		if (links->addrs[i].ours && !ip_listed(vips, n_vips, &links->addrs[i].ip))
 			rows[n_rows++] = row_next(g, &links->addrs[i].ip, true);
 	for (size_t i = 0; i < g->n_rows; i++) {
 		struct err_info err = ERR_INFO_INIT;
 
-		if (listed(vips, n_vips, &g->rows[i].ip) || address_up(links, &g->rows[i].ip))
+		if (ip_listed(vips, n_vips, &g->rows[i].ip) || address_up(links, &g->rows[i].ip))
 			continue;
 		if (gate_if_unset(g->gate, &g->rows[i].ip, &err) < 0)
 			note_refusal(g, &g->rows[i].ip, &err);

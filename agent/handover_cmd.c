@@ -208,17 +208,6 @@ static int open_run(const struct handover_args *a, struct handover_run *run, str
 	return r;
 }
 
-static void node_of(const char *identity, char *node, size_t size)
-{
-	IGNORE(text_copy(node, size, identity)); /* same size */
-	for (int cut = 0; cut < 2; cut++) {
-		char *last = strrchr(node, '_');
-
-		if (last)
-			*last = '\0';
-	}
-}
-
 /* The group moved, or its holder refused; false: neither, ask again. */
 static bool settled(const struct handover_run *run, uint32_t number, const char *from, const char *to, const char *name,
 		    FILE *out, FILE *err, int *ret_code)
@@ -233,8 +222,8 @@ static bool settled(const struct handover_run *run, uint32_t number, const char 
 	}
 	if (!*l->holder || text_eq(l->holder, from))
 		return false;
-	node_of(l->holder, node, sizeof(node));
-	node_of(from, before, sizeof(before));
+	IGNORE(lease_node(l->holder, node, sizeof(node))); /* only shown */
+	IGNORE(lease_node(from, before, sizeof(before))); /* only shown */
 	if (text_eq(to, "*") || text_eq(to, node)) {
 		fprintf(out, "%s moved from %s to %s\n", name, before, node);
 		*ret_code = EXIT_OK;
@@ -258,7 +247,7 @@ static int move(const struct handover_args *a, struct handover_run *run, const c
 		return EXIT_FAILED;
 	}
 	IGNORE(text_copy(from, sizeof(from), run->lease.holder)); /* same size */
-	node_of(from, node, sizeof(node));
+	IGNORE(lease_node(from, node, sizeof(node))); /* only shown */
 	if (!*from) {
 		fprintf(err, "leasehold handover: %s: nobody holds it\n", name);
 		return EXIT_FAILED;

@@ -201,16 +201,23 @@ static int ip_order(const void *a, const void *b)
 }
 
 /* Connections of VIPs that have left end here: when a VIP comes back, what conntrack remembers would be wrong. */
-static void addr_flush(struct addr_job *j)
+static void addr_flush(struct addr_job *j, struct ip *vips, size_t n)
+{
+	size_t flushed = 0;
+
+	qsort(vips, n, sizeof(*vips), ip_order);
+	if (n > 0 && j->k->use_nat && ct_if_flush(vips, n, &flushed, &j->flush_err) == 0)
+		j->flushed += flushed;
+}
+
+static size_t addr_gone(struct addr_job *j)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < j->n_ops; i++)
 		if (j->ops[i].kind == ADDR_OP_DEL && j->ops[i].result == 0)
 			j->gone[n++] = j->ops[i].addr.ip;
-	qsort(j->gone, n, sizeof(*j->gone), ip_order);
-	if (n > 0 && j->k->use_nat && ct_if_flush(j->gone, n, &j->flushed, &j->flush_err) < 0)
-		j->flushed = 0;
+	return n;
 }
 
 static void addr_run(struct worker_job *job)
@@ -220,6 +227,7 @@ static void addr_run(struct worker_job *job)
 
 	j->err = j->flush_err = (struct err_info)ERR_INFO_INIT;
 	j->flushed = 0;
+	addr_flush(j, j->stale, j->n_stale); /* before an address comes back */
 	if (!j->sock)
 		r = nlsock_new(NETLINK_ROUTE, &j->sock, &j->err);
 	for (size_t i = 0; i < j->n_ops; i++) {
@@ -242,7 +250,8 @@ static void addr_run(struct worker_job *job)
 		if (op->result == -ETIMEDOUT)
 			r = op->result; /* the others would wait as long, each */
 	}
-	addr_flush(j);
+	j->n_gone = addr_gone(j);
+	addr_flush(j, j->gone, j->n_gone);
 }
 
 static struct addr_refusal *refusal_of(const struct kernel *k, const struct kernel_addr *a, bool del)
@@ -383,20 +392,7 @@ bool kernel_has_addr(const struct kernel *k, const struct kernel_addr *a)
  * last. */
 bool kernel_nat_holds(const struct kernel *k, const struct ip *ip)
 {
-	size_t lo = 0, hi = k->nat_ready ? k->observed.n_vips : 0;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		int c = ip_cmp(&k->observed.vips[mid], ip);
-
-		if (c == 0)
-			return true;
-		if (c < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return !k->use_nat;
+	return !k->use_nat || (k->nat_ready && ip_listed(k->observed.vips, k->observed.n_vips, ip));
 }
 
 /* Whether the kernel refused this lately; *wake is brought forward to when to try again. */
@@ -439,6 +435,35 @@ static int addr_plan_all(struct kernel *k, mono_t now, const struct kernel_addr 
 	return r;
 }
 
+/* Whether the last job, or the one under way, is what removed the address: then the rest follows by itself. */
+static bool removes(const struct kernel *k, const struct ip *vip)
+{
+	for (size_t i = 0; k->addr_busy && i < k->addr.n_ops; i++)
+		if (k->addr.ops[i].kind == ADDR_OP_DEL && ip_eq(&k->addr.ops[i].addr.ip, vip))
+			return true;
+	for (size_t i = 0; !k->addr_busy && i < k->addr.n_gone; i++)
+		if (ip_eq(&k->addr.gone[i], vip))
+			return true;
+	return false;
+}
+
+void kernel_forget(struct kernel *k, const struct ip *vip)
+{
+	size_t cap = k->cap_stale ? k->cap_stale * 2 : 16;
+	struct ip *more;
+
+	if (removes(k, vip))
+		return;
+	if (k->n_stale == k->cap_stale) {
+		more = reallocarray(k->stale, cap, sizeof(*more));
+		if (!more)
+			return; /* they time out by themselves */
+		k->stale = more;
+		k->cap_stale = cap;
+	}
+	k->stale[k->n_stale++] = *vip;
+}
+
 mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr *addrs, size_t n)
 {
 	static struct log_limit limit;
@@ -455,7 +480,12 @@ mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr 
 	}
 	if (mono_reached(now, k->addr_refresh_at) || mono_is_never(k->addr_refresh_at))
 		k->addr_refresh_at = mono_add_ms(now, (int64_t)k->valid_s * MS_PER_S / 2);
-	if (k->addr.n_ops > 0) {
+	if (k->addr.n_ops > 0 || k->n_stale > 0) {
+		free(k->addr.stale);
+		k->addr.stale = k->stale;
+		k->addr.n_stale = k->n_stale;
+		k->stale = NULL;
+		k->n_stale = k->cap_stale = 0;
 		k->addr_busy = true;
 		k->addr.k = k;
 		k->addr.valid_s = k->valid_s;
@@ -491,6 +521,8 @@ void kernel_fini(struct kernel *k)
 	free(k->plan_arena.base);
 	free(k->addr.ops);
 	free(k->addr.gone);
+	free(k->addr.stale);
+	free(k->stale);
 	free(k->refusals);
 	nat_dump_free(&k->dump);
 	nat_dump_free(&k->nat.dump);

@@ -65,6 +65,9 @@ struct addr_job {
 	struct err_info err; /* of the first that failed */
 	struct ip failed;
 	struct ip *gone;     /* malloc, cap_ops; VIPs whose address was removed: their connections end here */
+	size_t n_gone;
+	struct ip *stale;    /* malloc; VIPs whose address went by itself */
+	size_t n_stale;
 	size_t flushed;	     /* conntrack entries */
 	struct err_info flush_err;
 };
@@ -108,6 +111,8 @@ struct kernel {
 	unsigned int nat_failures, nat_lost; /* jobs in a row that failed; readings in a row */
 	mono_t nat_retry_at;
 
+	struct ip *stale; /* malloc; for the next job */
+	size_t n_stale, cap_stale;
 	bool addr_busy;
 	mono_t addr_refresh_at; /* of lifetimes */
 	struct addr_refusal *refusals; /* malloc */
@@ -138,6 +143,10 @@ mono_t kernel_sync_nat(struct kernel *k, mono_t now);
 
 /* Addresses likewise; addrs sorted by ip.  n = 0 withdraws all of ours. */
 mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr *addrs, size_t n);
+
+/* The VIP's address has gone without our doing (it expired, somebody removed it), or may have before this agent began: what
+ * conntrack remembers of its connections goes, too, with the next kernel_sync_addrs(). */
+void kernel_forget(struct kernel *k, const struct ip *vip);
 
 /* The address is on that interface, carrying our mark. */
 bool kernel_has_addr(const struct kernel *k, const struct kernel_addr *a);

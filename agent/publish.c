@@ -364,10 +364,15 @@ static bool all_live(const struct service *s, const struct pool_decision *d, con
 	return true;
 }
 
-/* Whose status is ours to write: where two groups govern a Service's addresses, the first one's holder writes. */
-static bool is_publisher(const struct service *s, const struct publish_view *view)
+/* Whose status is ours to write: where two groups govern a Service's addresses, the first one's holder writes.  The own
+ * Lease of an address that nobody wants any more has no holder. */
+static bool is_publisher(const struct service *s, const struct pool_decision *d, const struct publish_view *view)
 {
-	return s->n_allocated > 0 ? view->holds(view->ctx, groups_recorded(s, 0), &s->allocated[0]) : view->allocator;
+	unsigned int group = s->n_allocated > 0 ? groups_recorded(s, 0) : 0;
+
+	if (s->n_allocated == 0 || (group == GROUPS_OWN && d->state == POOL_RELEASE))
+		return view->allocator;
+	return view->holds(view->ctx, group, &s->allocated[0]);
 }
 
 /* What the Service lacks, if anything. */
@@ -437,7 +442,7 @@ static bool next_write(const struct service *s, const struct pool_decision *d, c
 		ret->kind = WRITE_RECORD;
 		return true;
 	}
-	return needed && is_publisher(s, view);
+	return needed && is_publisher(s, d, view);
 }
 
 const struct service *publish_expect(const struct store_service *e, struct arena *arena)

@@ -73,19 +73,6 @@ static const char *proto_name(uint8_t proto)
 	return proto == IPPROTO_TCP ? "TCP" : proto == IPPROTO_UDP ? "UDP" : proto == IPPROTO_SCTP ? "SCTP" : "?";
 }
 
-/* "node1" of "node1_a1b2c3d4_01234567"; the whole of what is not of this form. */
-static void node_of(const char *holder, char *buf, size_t size)
-{
-	const char *cut = NULL;
-
-	for (const char *p = holder; *p; p++)
-		if (*p == '_')
-			cut = cut && strchr(p + 1, '_') == NULL ? cut : p;
-	IGNORE(text_copy(buf, size, holder)); /* sizes match */
-	if (cut && (size_t)(cut - holder) < size)
-		buf[cut - holder] = '\0';
-}
-
 static const char *role(const struct agent *a, mono_t now)
 {
 	return agent_holds(a, now) ? "holder" : a->groups[0]->leader.elect.fit ? "candidate" : "unfit";
@@ -225,7 +212,7 @@ static void json_lease(const struct agent *a, const struct leader *l, mono_t now
 {
 	char node[LEASE_HOLDER_MAX];
 
-	node_of(l->seen.holder, node, sizeof(node));
+	IGNORE(lease_node(l->seen.holder, node, sizeof(node))); /* only shown */
 	buf_puts(out, "{");
 	json_text(out, "namespace", l->ns, false);
 	json_text(out, "name", l->name, false);
@@ -324,7 +311,7 @@ static void text_leases(const struct agent *a, mono_t now, struct buf *out)
 		const struct leader *l = &a->groups[i]->leader;
 		bool holds = leader_holds(l, now);
 
-		node_of(l->seen.holder, node, sizeof(node));
+		IGNORE(lease_node(l->seen.holder, node, sizeof(node))); /* only shown */
 		buf_printf(out, "%-26s %-22s %-12s %-8s %-9s %s%s\n", l->name, *node ? node : "nobody", doing(&l->elect),
 			   seconds(holds && l->renewed_at.ns, mono_diff_ms(now, l->renewed_at), renewed, sizeof(renewed)),
 			   seconds(holds, mono_diff_ms(l->elect.deadline, now), deadline, sizeof(deadline)),

@@ -138,7 +138,7 @@ bool vips_place(struct vips *v, const struct link_state *s, const char *const *n
 	return moved;
 }
 
-size_t vips_refresh_live(struct vips *v, const struct kernel *k, bool (*answers)(void *ctx, const struct vip *vip),
+size_t vips_refresh_live(struct vips *v, struct kernel *k, bool (*answers)(void *ctx, const struct vip *vip),
 			 void *ctx, mono_t now)
 {
 	size_t n = 0;
@@ -146,10 +146,13 @@ size_t vips_refresh_live(struct vips *v, const struct kernel *k, bool (*answers)
 	for (size_t i = 0; i < v->n; i++) {
 		struct vip *vip = &v->v[i];
 		const struct kernel_addr at = { vip->ip, vip->ifindex };
-		bool live;
+		bool live, before = vip->ready || !vip->known;
 
 		/* Once ready, a data plane that is being read again is no reason to fall silent. */
 		vip->ready = vip->ifindex && kernel_has_addr(k, &at) && (vip->ready || kernel_nat_holds(k, &vip->ip));
+		vip->known = true;
+		if (before && !vip->ready && !kernel_has_addr(k, &at))
+			kernel_forget(k, &vip->ip);
 		live = vip->ready && answers(ctx, vip);
 		if (live != vip->live) {
 			const struct link *l = link_of(link_watch_state(k->links), vip->ifindex);

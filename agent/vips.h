@@ -21,6 +21,7 @@ struct vip {
 	uint8_t recorded; /* the group as records name it (core/groups.h) */
 	bool moving; /* the record is to name another: nobody answers meanwhile */
 	bool ready; /* data plane and address are up here */
+	bool known; /* whether it was up here has been looked at */
 	bool live;  /* ready, and this node answers for it */
 	struct schedule schedule;
 	bool usable;	/* the interface was up with carrier when last looked at, and had this MAC */
@@ -51,7 +52,7 @@ bool vips_place(struct vips *v, const struct link_state *s, const char *const *n
 
 /* Brings 'ready' and 'live' up to date; a VIP that went live begins its burst.  answers: whether this node may answer for
  * the VIP now, given that it is ready.  Returns the number of live VIPs. */
-size_t vips_refresh_live(struct vips *v, const struct kernel *k, bool (*answers)(void *ctx, const struct vip *vip),
+size_t vips_refresh_live(struct vips *v, struct kernel *k, bool (*answers)(void *ctx, const struct vip *vip),
 			 void *ctx, mono_t now);
 
 /* Sends what is due, at most 64 rounds a call.  Returns when to call again. */

@@ -54,6 +54,19 @@ static size_t node_len(const char *holder)
 	return len;
 }
 
+bool lease_node(const char *holder, char *node, size_t size)
+{
+	size_t len = node_len(holder), n = len > 0 ? len : strlen(holder);
+
+	if (size == 0)
+		return false;
+	if (n >= size)
+		n = size - 1;
+	memcpy(node, holder, n);
+	node[n] = '\0';
+	return len > 0 && len == n;
+}
+
 bool lease_same_node(const char *holder_a, const char *holder_b)
 {
 	size_t len = node_len(holder_a);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define LEASE_HOLDER_MAX 320 /* node name (253) + boot id + random, NUL included */
@@ -47,6 +48,10 @@ int64_t lease_duration_ms(int64_t seconds, int64_t annotation_ms);
 int64_t lease_seconds(int64_t duration_ms);
 
 bool lease_record_eq(const struct lease_record *a, const struct lease_record *b);
+
+/* The node's part of an identity ("node_boot_random": the text before the last two '_') into node; the whole of what is not
+ * of this form, cut to fit.  True when it is of this form and fits. */
+bool lease_node(const char *holder, char *node, size_t size);
 
 /* True when both identities name the same node ("node_boot_random": the text before the last two '_'). */
 bool lease_same_node(const char *holder_a, const char *holder_b);

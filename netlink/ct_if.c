@@ -51,24 +51,6 @@ static void free_entry(struct nf_conntrack **ct)
 		nfct_destroy(*ct);
 }
 
-static bool among(const struct ip *vips, size_t n, const struct ip *ip)
-{
-	size_t lo = 0, hi = n;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		int c = ip_cmp(&vips[mid], ip);
-
-		if (c == 0)
-			return true;
-		if (c < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return false;
-}
-
 static bool address(const struct nf_conntrack *ct, uint8_t family, enum nf_conntrack_attr attr, struct ip *ret)
 {
 	const void *data = nfct_attr_is_set(ct, attr) > 0 ? nfct_get_attr(ct, attr) : NULL;
@@ -84,9 +66,9 @@ static bool matches(const struct flush *f, const struct nf_conntrack *ct, const 
 {
 	struct ip source, vip, answered_to;
 
-	if (address(ct, a->family, a->source, &source) && among(f->vips, f->n, &source))
+	if (address(ct, a->family, a->source, &source) && ip_listed(f->vips, f->n, &source))
 		return true;
-	if (!address(ct, a->family, a->destination, &vip) || !among(f->vips, f->n, &vip))
+	if (!address(ct, a->family, a->destination, &vip) || !ip_listed(f->vips, f->n, &vip))
 		return false;
 	if (!(nfct_get_attr_u32(ct, ATTR_STATUS) & IPS_DST_NAT))
 		return true;

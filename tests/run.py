@@ -140,14 +140,14 @@ def unit_tests(counts, flavour, env=None):
 def check(counts, seeds="500"):
     build(counts, "release, gcc, warnings are errors", "all", "unit-programs", "build/release/sim")
     unit_tests(counts, "release")
-    one(counts, f"simulation, {seeds} seeds", ["build/release/sim", "--seeds", seeds], 600)
+    one(counts, f"simulation, {seeds} seeds", ["build/release/sim", "--seeds", seeds], 240)
     one(counts, "layers and purity", ["make", "check-layers"])
 
 
 def everything(counts):
     check(counts, "10000")
     one(counts, "gate, frame by frame", ["build/release/netns/gate_frames"])
-    one(counts, "simulation, mutants", ["build/release/sim", "--mutants"], 600)
+    one(counts, "simulation, mutants", ["build/release/sim", "--mutants"], 240)
     one(counts, "layers and purity, broken on purpose", ["make", "check-layers", "LAYERS_FLAGS=--self-test"], 600)
     build(counts, "release, clang, warnings are errors", "CC=clang", "all", "unit-programs")
     build(counts, "sanitizers", "FLAVOUR=asan", "all", "unit-programs", "build/asan/sim")

@@ -21,6 +21,24 @@ bool ip_eq(const struct ip *a, const struct ip *b)
 	return ip_cmp(a, b) == 0;
 }
 
+bool ip_listed(const struct ip *v, size_t n, const struct ip *ip)
+{
+	size_t lo = 0, hi = n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int c = ip_cmp(&v[mid], ip);
+
+		if (c == 0)
+			return true;
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return false;
+}
+
 int ip_port_cmp(const struct ip_port *a, const struct ip_port *b)
 {
 	int c = ip_cmp(&a->ip, &b->ip);

@@ -41,6 +41,9 @@ int ip_cmp(const struct ip *a, const struct ip *b);
 bool ip_eq(const struct ip *a, const struct ip *b);
 int ip_port_cmp(const struct ip_port *a, const struct ip_port *b);
 
+/* Whether 'ip' stands in v[0..n), sorted by ip_cmp(). */
+bool ip_listed(const struct ip *v, size_t n, const struct ip *ip);
+
 /* The next address; false (and *ret untouched) after the last of the family. */
 bool ip_next(const struct ip *a, struct ip *ret);
 

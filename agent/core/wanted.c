@@ -16,6 +16,7 @@
 struct join {
 	const struct slice *const *slices;
 	size_t n;
+	const char *only; /* externalTrafficPolicy Local: endpoints of this node alone; NULL = all */
 };
 
 struct builder {
@@ -82,7 +83,7 @@ static int ip_order(const void *a, const void *b)
 /* Moves *at to the Service's first slice and returns its slices.  Both lists are sorted, so *at only moves forward. */
 static struct join join_slices(const struct wanted_input *in, const struct service *s, size_t *at)
 {
-	struct join j = { 0 };
+	struct join j = { .only = s->policy_local ? in->node ? in->node : "" : NULL };
 
 	for (; *at < in->n_slices; (*at)++) {
 		const struct slice *slice = in->slices[*at];
@@ -123,6 +124,8 @@ static size_t add_backends(const struct join *j, uint8_t family, const struct se
 		for (size_t e = 0; number && e < slice->n_endpoints; e++) {
 			const struct endpoint *ep = &slice->endpoints[e];
 
+			if (j->only && (!*j->only || !text_eq(ep->node, j->only)))
+				continue;
 			if (ep->ip.family == family && (ready ? ep->ready : ep->serving && ep->terminating))
 				to[n++] = (struct ip_port){ ep->ip, number };
 		}

@@ -52,6 +52,7 @@ struct wanted_input {
 };
 
 /* Backends of a port: the ready endpoints of its slices (by port name, protocol and the VIP's family),
- * deduplicated and sorted; when none is ready anywhere, those that are serving and terminating (KEP-1669).
+ * deduplicated and sorted; when none is ready anywhere, those that are serving and terminating (KEP-1669).  Of a Service
+ * with externalTrafficPolicy Local those of this node alone.
  * VIPs of decisions KEEP, ASSIGN and the ips of FAILED ones.  -ENOSPC: call again with a larger arena. */
 MUST_USE int wanted_build(const struct wanted_input *in, struct arena *arena, struct wanted *ret);

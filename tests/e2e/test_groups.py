@@ -284,13 +284,16 @@ def test_a_local_vip_goes_where_an_endpoint_is(cluster):
     vip = service.wait_vips(1)[0]
     assert recorded(service) == own_lease(vip)
     cluster.wait_on_one_node(vip, second)
+    cluster.reach_all(cluster.lab.client, vip, pods_of(cluster, second))
     assert holder_of(cluster, own_lease(vip)) == second.name
     service.set_backends(pods_of(cluster, third))
     cluster.wait_on_one_node(vip, third)
     service.set_backends([])
     wait_for(lambda: not cluster.nodes_with(vip), PATIENCE_S, 0.05, lambda: f"{vip} on no node")
     service.set_backends(pods_of(cluster, first) + pods_of(cluster, third))
-    assert cluster.wait_on_one_node(vip) in (first, third)
+    node = cluster.wait_on_one_node(vip)
+    assert node in (first, third)
+    cluster.reach_only(cluster.lab.client, vip, pods_of(cluster, node))
 
 
 def test_a_vip_that_becomes_local_moves_without_a_moment_of_two_holders(cluster):
@@ -306,6 +309,9 @@ def test_a_vip_that_becomes_local_moves_without_a_moment_of_two_holders(cluster)
         service.patch({"spec": {"externalTrafficPolicy": "Local"}})
         cluster.wait_on_one_node(vip, target)
         assert recorded(service) == own_lease(vip)
+        # Silent first, and then the record: whoever sees it may answer at once.
+        log = holder.log()
+        assert -1 < log.rindex(f"vip_down: this node no longer answers for the VIP vip={vip}") < log.rindex("group_changed:")
         seen.wait_answers()
         service.patch({"spec": {"externalTrafficPolicy": "Cluster"}})
         cluster.wait_on_one_node(vip, cluster.wait_holder().node)
@@ -328,6 +334,18 @@ def test_a_vip_without_candidates_finds_its_way_back(cluster):
     assert recorded(service) == "leasehold-group-0"
     cluster.wait_on_one_node(vip, cluster.wait_holder().node)
     wait_for(lambda: holder_of(cluster, own_lease(vip)) == "", PATIENCE_S, 0.05, "the own Lease to be free")
+
+
+def test_the_record_of_an_own_lease_goes_with_the_allocation(cluster):
+    node = cluster.lab.nodes[0]
+    cluster.start_agents([node])
+    service = cluster.service(backends=pods_of(cluster, node), externalTrafficPolicy="Local")
+    vip = service.wait_vips(1)[0]
+    service.patch({"spec": {"type": "ClusterIP", "loadBalancerClass": None, "externalTrafficPolicy": None,
+                            "allocateLoadBalancerNodePorts": None, "healthCheckNodePort": None}})
+    wait_for(lambda: (recorded(service), service.allocated(), service.vips()) == ("", "", []), PATIENCE_S, 0.05,
+             lambda: f"nothing of ours: {service.get()}")
+    cluster.wait_gone(vip)
 
 
 def test_an_own_lease_is_released_with_its_service(cluster):

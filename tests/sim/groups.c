@@ -42,7 +42,8 @@ struct member {
 	bool cut;
 	struct elect elect[LEASES];
 	int64_t wakes[LEASES];
-	bool fresh[LEASES]; /* the records were read since the Lease was won */
+	bool fresh[LEASES];	/* the records were read since the Lease was won */
+	int64_t led_ns[LEASES]; /* true time at which it was */
 	struct records view;
 	int64_t moving_ns[RECORD_VIPS]; /* true time at which the change was sent; 0 = none under way */
 };
@@ -197,6 +198,7 @@ static void step(struct groups *g, struct member *m, unsigned int lease, struct 
 			continue;
 		world_trace(g->w, NULL, "n%u %s lease %u", m->id, a->kind == ELECT_DO_LEAD ? "leads" : "follows", lease);
 		m->fresh[lease] = false;
+		m->led_ns[lease] = g->w->now_ns;
 		if (a->kind == ELECT_DO_LEAD)
 			later(g, latency_ns(g), LIST, m->id, 0, g->w->now_ns);
 	}
@@ -217,18 +219,22 @@ static void listed(struct member *m, const struct records *r, int64_t sent_ns)
 {
 	seen(m, r);
 	for (unsigned int lease = 0; lease < LEASES; lease++)
-		m->fresh[lease] |= m->elect[lease].state == ELECT_LEADING;
+		m->fresh[lease] |= m->elect[lease].state == ELECT_LEADING && sent_ns >= m->led_ns[lease];
 	for (unsigned int vip = 0; vip < RECORD_VIPS; vip++)
 		if (m->moving_ns[vip] && sent_ns - m->moving_ns[vip] >= MOVE_MS * NS_PER_MS)
 			m->moving_ns[vip] = 0;
 }
 
-/* Moves at most one VIP whose Lease is another than the setting says, if it is ours to move. */
+/* Asks again for what did not come, and moves at most one VIP whose Lease is another than the setting says, if it is
+ * ours to move. */
 static void plan(struct groups *g, struct member *m)
 {
 	mono_t soon = mono_add_ms(clock_at(&m->clock, g->w->now_ns), RIGHT_MS_MIN);
 	bool busy = has_bug(g, GROUPS_OWN_SETTING);
 
+	for (unsigned int lease = 0; lease < LEASES; lease++)
+		if (m->elect[lease].state == ELECT_LEADING && !m->fresh[lease])
+			later(g, latency_ns(g), LIST, m->id, 0, g->w->now_ns);
 	for (unsigned int vip = 0; vip < RECORD_VIPS; vip++)
 		if (m->moving_ns[vip]) {
 			busy = true;

@@ -132,8 +132,10 @@ static void late_shortening(struct world *w, struct node *n, const struct elect_
 
 static void early_release(struct world *w, struct node *n, struct elect_gate *g)
 {
+	const struct elect *e = &n->elect;
+
 	(void)w;
-	if (n->elect.state == ELECT_RELEASING)
+	if (e->state == ELECT_RELEASING || (e->state == ELECT_FOLLOWING && !e->fit) || e->stopping)
 		g->arp_until = g->ip_until = n->elect.deadline;
 }
 
@@ -199,37 +201,38 @@ static void deaf(struct world *w, struct node *n, const struct elect_event *ev, 
 }
 
 const struct mutant mutants[] = {
-	{ "clocks-5-percent", "clock rates differ by 5 % either way", 0, .skew_ppm = 50000 },
-	{ "remote-clock", "expiry from the time that the holder wrote", 0, .after = remote_clock },
-	{ "no-deadline", "no step-down at the deadline", 0, .after = no_deadline },
-	{ "no-version", "PUT without resourceVersion", 0, .after = no_version },
-	{ "from-reply", "deadline counted from the reply", 0, .before = from_reply },
-	{ "no-margin", "deadline without its margin", 0, .after = no_margin },
-	{ "through-gap", "expiry runs on through a gap in the view", 0, .after = through_gap },
-	{ "blind-adoption", "leads by its node's old record before a write", 0, .after = blind_adoption },
-	{ "short-adoption", "adopts with a shorter duration at once", 0, .after = short_adoption },
-	{ "late-shortening", "shortens the record before its own deadline; the reply is lost", 0, .after = late_shortening },
-	{ "early-release", "releases before it withdraws", 0, .gate = early_release },
-	{ "late-reply", "takes an old reply for that of the last write", 0, .before = late_reply },
-	{ "trust-view", "what is seen moves the deadline", 0, .after = trust_view },
-	{ "hasty-create", "creates at once when a held Lease is deleted", 0, .after = hasty_create },
-	{ "own-duration", "expiry by the own duration, not the record's", 0, .after = own_duration },
-	{ "hammer", "tries again at once after a failure", 0, .after = hammer },
-	{ "deaf", "never claims what another held", 0, .after = deaf },
-	{ "gate-heartbeat", "the gate is refreshed by a timer, not up to the deadline", 0, .gate = mutant_heartbeat },
-	{ "gate-last", "the gate is brought in line after the actions", 0, .gate_last = true },
-	{ "early-claim", "CLAIM is written before the gate is shut", 0, .gate = mutant_early_claim },
-	{ "early-reopen", "opens again before CLAIM is taken back", 0, .gate = mutant_early_reopen },
-	{ "prepare-claims", "takes PREPARE for a right to claim", 0, .before = mutant_prepare_claims },
-	{ "old-answer", "takes an answer to an earlier move", 0, .before = mutant_old_answer },
-	{ "no-look", "hold: the winner opens without looking", 0, .gate = mutant_no_look },
-	{ "no-yield", "hold: the holder never yields", 0, .before = mutant_no_yield },
-	{ "keep-gate", "hold: the holder yields, and keeps its gate open", 0, .gate = mutant_keep_gate },
-	{ "fence-overtime", "fence: goes on past the deadline as in hold", 0, .before = mutant_fence_before, .after = mutant_fence_after },
-	{ "no-doubt", "goes on as if its clocks had not jumped", 0, .before = mutant_no_doubt },
-	{ "groups-own", "a VIP's Lease by the node's own setting", 0, .groups = GROUPS_OWN_SETTING },
-	{ "groups-open", "a VIP's record is changed before its gate is shut", 0, .groups = GROUPS_OPEN_MOVE },
-	{ "groups-unread", "the winner of a Lease opens by the records it knew", 0, .groups = GROUPS_UNREAD },
+	{ "clocks-5-percent", "clock rates differ by 5 % either way", 34, .skew_ppm = 50000 },
+	{ "remote-clock", "expiry from the time that the holder wrote", 2, .after = remote_clock },
+	{ "no-deadline", "no step-down at the deadline", 2, .after = no_deadline },
+	{ "no-version", "PUT without resourceVersion", 7, .after = no_version },
+	{ "from-reply", "deadline counted from the reply", 19, .before = from_reply },
+	{ "no-margin", "deadline without its margin", 34, .after = no_margin },
+	{ "through-gap", "expiry runs on through a gap in the view", 56, .after = through_gap },
+	{ "blind-adoption", "leads by its node's old record before a write", 2, .after = blind_adoption },
+	{ "short-adoption", "adopts with a shorter duration at once", 442, .after = short_adoption },
+	{ "late-shortening", "shortens the record before its own deadline; the reply is lost", 370, .after = late_shortening },
+	{ "early-release", "releases before it withdraws", 7, .gate = early_release },
+	{ "late-reply", "takes an old reply for that of the last write", 13, .before = late_reply },
+	{ "trust-view", "what is seen moves the deadline", 278, .after = trust_view },
+	{ "hasty-create", "creates at once when a held Lease is deleted", 1, .after = hasty_create },
+	{ "own-duration", "expiry by the own duration, not the record's", 2, .after = own_duration },
+	{ "hammer", "tries again at once after a failure", 5, .after = hammer },
+	{ "deaf", "never claims what another held", 45, .after = deaf },
+	{ "gate-heartbeat", "the gate is refreshed by a timer, not up to the deadline", 3, .gate = mutant_heartbeat },
+	{ "gate-last", "the gate is brought in line after the actions", 3, .gate_last = true },
+	{ "early-claim", "CLAIM is written before the gate is shut", 3, .gate = mutant_early_claim },
+	{ "early-reopen", "opens again before CLAIM is taken back", 12, .gate = mutant_early_reopen },
+	{ "prepare-claims", "takes PREPARE for a right to claim", 1, .before = mutant_prepare_claims },
+	{ "old-answer", "takes an answer to an earlier move", 3, .before = mutant_old_answer },
+	{ "no-look", "hold: the winner opens without looking", 500, .gate = mutant_no_look },
+	{ "no-yield", "hold: the holder never yields", 20, .before = mutant_no_yield },
+	{ "keep-gate", "hold: the holder yields, and keeps its gate open", 20, .gate = mutant_keep_gate },
+	{ "fence-overtime", "fence: goes on past the deadline as in hold", 22, .before = mutant_fence_before,
+	  .after = mutant_fence_after },
+	{ "no-doubt", "goes on as if its clocks had not jumped", 230, .before = mutant_no_doubt },
+	{ "groups-own", "a VIP's Lease by the node's own setting", 31, .groups = GROUPS_OWN_SETTING },
+	{ "groups-open", "a VIP's record is changed before its gate is shut", 15, .groups = GROUPS_OPEN_MOVE },
+	{ "groups-unread", "the winner of a Lease opens by the records it knew", 399, .groups = GROUPS_UNREAD },
 };
 
 const unsigned int n_mutants = sizeof(mutants) / sizeof(mutants[0]);

@@ -14,7 +14,9 @@
 
 #include "agent/base/text.h"
 #include "agent/kube/lease_json.h"
+#include "agent/kube/node_json.h"
 #include "agent/kube/object_json.h"
+#include "agent/kube/record_json.h"
 #include "agent/kube/span.h"
 #include "agent/kube/splitter.h"
 #include "agent/kube/status_json.h"
@@ -240,6 +242,32 @@ static void read_key(const char *text, size_t len, size_t piece)
 	object_key_free(k);
 }
 
+/* A Lease may be a node's record, and what was read is written in the same words. */
+static void read_record(const char *text, size_t len)
+{
+	static struct kube_record r, again;
+	struct buf body = BUF_INIT(16 * 1024 * 1024);
+	struct kube_lease out = { .name = "leasehold-node-a", .holder = "a_1_2", .record = &r };
+	int e;
+
+	if (record_decode(text, len, &r, NULL) < 0)
+		return;
+	e = lease_encode(&out, "kube-system", NULL, NULL, &body);
+	assert(e == 0);
+	e = record_decode(buf_text(&body), body.len, &again, NULL);
+	assert(e == 0);
+	assert(memcmp(&r, &again, sizeof(r)) == 0);
+	buf_fini(&body);
+}
+
+static void read_node(const char *text, size_t len)
+{
+	struct kube_node n;
+
+	if (node_decode(text, len, &n, NULL) == 0)
+		assert(n.rank >= -1 && n.rank <= 9 && strnlen(n.uid, sizeof(n.uid)) < sizeof(n.uid));
+}
+
 static void read_lease(const char *text, size_t len, size_t piece)
 {
 	const struct lease_times times = { 1, 2 };
@@ -250,6 +278,8 @@ static void read_lease(const char *text, size_t len, size_t piece)
 	int r;
 
 	(void)piece;
+	read_record(text, len);
+	read_node(text, len);
 	if (lease_decode(text, len, &l, &keep, &err) < 0) {
 		assert(*err.text);
 	} else {

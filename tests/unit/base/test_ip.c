@@ -190,11 +190,28 @@ static void test_unusable(void **state)
 	assert_true(ip_is_unusable(&(struct ip){ 0 }));
 }
 
+static void test_listed(void **state)
+{
+	struct ip v[9];
+
+	(void)state;
+	for (uint8_t i = 0; i < 9; i++)
+		v[i] = (struct ip){ IP_V4, { 192, 0, 2, (uint8_t)(2 * i + 1) } };
+	for (size_t n = 0; n <= 9; n++) {
+		for (uint8_t last = 0; last < 20; last++) {
+			const struct ip ip = { IP_V4, { 192, 0, 2, last } };
+
+			assert_int_equal(ip_listed(v, n, &ip), last % 2 == 1 && last < 2 * n);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse), cmocka_unit_test(test_ranges),	 cmocka_unit_test(test_order),
 		cmocka_unit_test(test_next),  cmocka_unit_test(test_membership), cmocka_unit_test(test_unusable),
+		cmocka_unit_test(test_listed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

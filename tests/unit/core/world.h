@@ -7,7 +7,7 @@
  *	source-nat masquerade|INDEX		masquerade everywhere (at first), or to the VIP, with all VIPs on that interface
  *	service NS/NAME PORT... [KEY=VALUE...]	created, or replaced whole; PORT is tcp/80 or tcp/80/NAME
  *		type=T class=C|none policy=single|prefer|require families=4|6|4,6|6,4|none balance=hash|random key=SHARING-KEY
- *		want=IP,IP allocated=IP,IP ingress=IP,IP... deleting=yes
+ *		want=IP,IP allocated=IP,IP ingress=IP,IP... deleting=yes traffic=local
  *	slice NS/NAME SERVICE 4|6 PORT... IP[!FLAGS]...
  *		FLAGS: n = not ready, s = not serving, t = terminating, h = on this node (h alone is ready)
  *	delete service|slice NS/NAME
@@ -196,6 +196,8 @@ static inline void parse_option(struct world_service *ws, const char *key, char 
 		s->n_allocated = parse_ips(v, s->allocated, OBJECT_ADDRESSES_MAX);
 	else if (text_eq(key, "ingress"))
 		s->n_ingress = parse_ips(v, s->ingress, OBJECT_INGRESS_MAX);
+	else if (text_eq(key, "traffic"))
+		s->policy_local = text_eq(v, "local");
 	else if (text_eq(key, "deleting"))
 		s->meta.deleting = text_eq(v, "yes");
 	else

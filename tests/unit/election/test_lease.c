@@ -82,6 +82,27 @@ static void test_same_node(void **state)
 	}
 }
 
+static void test_node(void **state)
+{
+	static const struct {
+		const char *holder, *want;
+		bool good;
+	} rows[] = {
+		{ "node1_a1b2c3d4_01234567", "node1", true }, { "a_b_c_d", "a_b", true }, { "n__", "n", true },
+		{ "node1", "node1", false },		      { "_a_b", "_a_b", false },	  { "__", "__", false },
+		{ "", "", false },
+	};
+	char node[8];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(lease_node(rows[i].holder, node, sizeof(node)), rows[i].good);
+		assert_string_equal(node, rows[i].want);
+	}
+	assert_false(lease_node("node-number-one_a_b", node, sizeof(node))); /* cut */
+	assert_string_equal(node, "node-nu");
+}
+
 static void test_version_older(void **state)
 {
 	static const struct {
@@ -144,7 +165,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_duration),      cmocka_unit_test(test_seconds),
-		cmocka_unit_test(test_same_node),     cmocka_unit_test(test_version_older),
+		cmocka_unit_test(test_same_node),     cmocka_unit_test(test_node),
+		    cmocka_unit_test(test_version_older),
 		cmocka_unit_test(test_record_eq),
 	};
 
