@@ -205,8 +205,10 @@ static void addr_flush(struct addr_job *j, struct ip *vips, size_t n)
 {
 	size_t flushed = 0;
 
+	if (n == 0 || !j->k->use_nat)
+		return; /* 'vips' may be NULL, which qsort() may not be given */
 	qsort(vips, n, sizeof(*vips), ip_order);
-	if (n > 0 && j->k->use_nat && ct_if_flush(vips, n, &flushed, &j->flush_err) == 0)
+	if (ct_if_flush(vips, n, &flushed, &j->flush_err) == 0)
 		j->flushed += flushed;
 }
 

@@ -169,7 +169,7 @@ struct elect_action {
 	char version[LEASE_VERSION_MAX]; /* UPDATE */
 	int64_t timeout_ms;		 /* CREATE, UPDATE, GET: one attempt's bound */
 	mono_t deadline;		 /* LEAD, HOLD */
-	const char *why; /* LEAD, FOLLOW, UNPREPARE, HANDOVER_FAILED: static text for logs, e.g. "lease expired" */
+	const char *why; /* LEAD (ELECT_WHY_EXPIRED), FOLLOW, UNPREPARE, HANDOVER_FAILED: static text for logs, e.g. "lease expired" */
 	uint32_t handover;		 /* PREPARE, HANDOVER_FAILED */
 	uint32_t probe_id;		 /* PROBE; never 0 */
 };

@@ -281,3 +281,21 @@ int nat_if_apply(struct nlsock *s, const struct nat_op *ops, const size_t *ends,
 	*ret_done = a.done;
 	return a.result < 0 ? err_wrap(err, a.result, "table inet " NAT_TABLE) : 0;
 }
+
+int nat_if_former(struct nlsock *s, const struct ip *backends, size_t n, uint32_t timeout_ms, struct err_info *err)
+{
+	AUTO(apply_fini) struct apply a = { .sock = s, .buf = malloc(BATCH_LEN) };
+	struct batch b;
+	int r;
+
+	if (n > NAT_FORMER_MAX)
+		return err_set(err, -E2BIG, "former4, former6: %zu addresses", n);
+	if (!a.buf)
+		return err_set(err, -ENOMEM, "former4, former6: out of memory");
+	batch_init(&b, a.buf, BATCH_LEN);
+	r = nat_elem_put_former(&b, backends, n, timeout_ms);
+	if (r < 0)
+		return err_errno(err, r, "former4, former6: %zu addresses for %u ms", n, timeout_ms);
+	r = commit(&a, &b, err);
+	return r < 0 ? err_wrap(err, r, "table inet " NAT_TABLE ", former4, former6") : 0;
+}

@@ -24,6 +24,12 @@
 /* An attribute's length has 16 bits, and the list of elements is one attribute. */
 #define LIST_MAX (UINT16_MAX - 2 * ELEMENT_ROOM)
 
+struct former_list {
+	const struct ip *ips;
+	size_t n;
+	uint32_t timeout_ms;
+};
+
 static enum nat_set_kind set_kind_of(enum nat_op_kind kind)
 {
 	switch (kind) {
@@ -131,18 +137,28 @@ static bool op_valid(const struct nat_op *op)
 	return true;
 }
 
+/* A message about elements of a set, not committed; NULL = no room. */
+static struct nlmsghdr *open_message(struct batch *b, uint16_t type, const struct nat_set_shape *set)
+{
+	struct nlmsghdr *nlh = batch_message(b, type, type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0, MESSAGE_ROOM);
+
+	if (nlh) {
+		mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_TABLE, NAT_TABLE);
+		mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_SET, set->name);
+	}
+	return nlh;
+}
+
 /* One message of as many of the ops as belong together; *ret_n = how many. */
 static int put_message(struct batch *b, const struct nat_op *ops, size_t n, size_t *ret_n)
 {
 	uint16_t type = nat_op_is_del(ops->kind) ? NFT_MSG_DELSETELEM : NFT_MSG_NEWSETELEM;
-	struct nlmsghdr *nlh = batch_message(b, type, nat_op_is_del(ops->kind) ? 0 : NLM_F_CREATE, MESSAGE_ROOM);
+	struct nlmsghdr *nlh = open_message(b, type, nat_set_of(set_kind_of(ops->kind), ops->vip.family));
 	struct nlattr *list;
 	size_t i = 0, list_at;
 
 	if (!nlh)
 		return -ENOSPC;
-	mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_TABLE, NAT_TABLE);
-	mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_SET, nat_set_of(set_kind_of(ops->kind), ops->vip.family)->name);
 	list_at = nlh->nlmsg_len;
 	list = mnl_attr_nest_start(nlh, NFTA_SET_ELEM_LIST_ELEMENTS);
 	do {
@@ -174,6 +190,68 @@ int nat_elem_put(struct batch *b, const struct nat_op *ops, size_t n, bool each_
 		}
 	}
 	return 0;
+}
+
+/* One message of as many addresses of the set's family as fit; *at = where to go on. */
+static int put_former(struct batch *b, const struct nat_set_shape *set, const struct former_list *l, size_t *at)
+{
+	struct nlmsghdr *nlh = open_message(b, NFT_MSG_NEWSETELEM, set);
+	struct nlattr *list, *elem;
+	size_t list_at;
+
+	if (!nlh)
+		return -ENOSPC;
+	list_at = nlh->nlmsg_len;
+	list = mnl_attr_nest_start(nlh, NFTA_SET_ELEM_LIST_ELEMENTS);
+	for (; *at < l->n && nlh->nlmsg_len - list_at < LIST_MAX; ++*at) {
+		const struct ip *ip = &l->ips[*at];
+
+		if (ip->family != set->family)
+			continue;
+		if (nlh->nlmsg_len + ELEMENT_ROOM > b->cap - b->len)
+			return -ENOSPC;
+		elem = mnl_attr_nest_start(nlh, NFTA_LIST_ELEM);
+		put_value(nlh, NFTA_SET_ELEM_KEY, ip->b, ip_len(ip));
+		mnl_attr_put_u64(nlh, NFTA_SET_ELEM_TIMEOUT, htobe64(l->timeout_ms));
+		mnl_attr_nest_end(nlh, elem);
+	}
+	mnl_attr_nest_end(nlh, list);
+	batch_commit(b, nlh);
+	return 0;
+}
+
+static int put_former_set(struct batch *b, const struct nat_set_shape *set, const struct former_list *l)
+{
+	/* Without a list of elements: all of them. */
+	struct nlmsghdr *nlh = open_message(b, NFT_MSG_DELSETELEM, set);
+	int r = 0;
+
+	if (!nlh)
+		return -ENOSPC;
+	batch_commit(b, nlh);
+	for (size_t at = 0; at < l->n && r == 0;) {
+		if (l->ips[at].family == set->family)
+			r = put_former(b, set, l, &at);
+		else
+			at++;
+	}
+	return r;
+}
+
+int nat_elem_put_former(struct batch *b, const struct ip *ips, size_t n, uint32_t timeout_ms)
+{
+	const struct former_list list = { ips, n, timeout_ms };
+	struct batch before = *b;
+	int r = n > 0 && timeout_ms == 0 ? -EINVAL : 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (ips[i].family != IP_V4 && ips[i].family != IP_V6)
+			r = -EINVAL;
+	for (enum nat_set set = NAT_SET_FORMER4; set <= NAT_SET_FORMER6 && r == 0; set++)
+		r = put_former_set(b, &nat_sets[set], &list);
+	if (r < 0)
+		batch_rewind(b, &before);
+	return r;
 }
 
 /* ---- reading ---- */
@@ -272,6 +350,8 @@ static bool read_element(const struct nat_set_shape *set, const struct nlattr *e
 	case NAT_SET_KIND_SLOTS:
 		ret->kind = NAT_OP_SLOT_ADD;
 		return read_backend(ret, set, tb[NFTA_SET_ELEM_DATA]);
+	case NAT_SET_KIND_FORMER: /* no op makes them */
+		break;
 	}
 	return false;
 }
@@ -325,6 +405,7 @@ char *nat_elem_text(const struct nat_op *op, char buf[static NAT_ELEM_TEXT_MAX])
 	switch (set->kind) {
 	case NAT_SET_KIND_VIPS:
 	case NAT_SET_KIND_LOCALS:
+	case NAT_SET_KIND_FORMER:
 		snprintf(buf, NAT_ELEM_TEXT_MAX, "%s (set %s)", vip, set->name);
 		break;
 	case NAT_SET_KIND_HOMES:

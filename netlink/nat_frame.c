@@ -87,6 +87,8 @@ int nat_frame_add_set(struct batch *b, const struct nat_set_shape *set)
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, set->key_len);
 	/* Needed by the kernel, though we refer to sets by name: any number that the transaction has once. */
 	nftnl_set_set_u32(s, NFTNL_SET_ID, b->seq);
+	if (set->kind == NAT_SET_KIND_FORMER)
+		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_TIMEOUT);
 	if (nat_set_is_map(set)) {
 		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_MAP);
 		nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, set->data_type);

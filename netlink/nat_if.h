@@ -22,6 +22,12 @@ MUST_USE int nat_if_ensure(struct nlsock *s, struct err_info *err);
 MUST_USE int nat_if_apply(struct nlsock *s, const struct nat_op *ops, const size_t *ends, size_t n_groups,
 			  size_t *ret_done, struct err_info *err);
 
+#define NAT_FORMER_MAX 4096 /* backends of one call */
+/* Makes backends[0..n) the whole content of former4 and former6 (nat_layout.h), for timeout_ms milliseconds from now, in
+ * one transaction; n = 0 empties them.  Retried like nat_if_apply().  -ENOENT: there is no table; -E2BIG: n >
+ * NAT_FORMER_MAX; -EINVAL: no timeout, or an address of no family. */
+MUST_USE int nat_if_former(struct nlsock *s, const struct ip *backends, size_t n, uint32_t timeout_ms, struct err_info *err);
+
 /* What the kernel holds, freed by nat_dump_free(). */
 struct nat_dump {
 	struct ip *vips; /* sorted, distinct */
@@ -41,7 +47,7 @@ struct nat_dump {
 	struct ip_port *storage; /* all frontends' slots */
 };
 
-/* -ENOENT: the table is not there; -EINTR: changes interrupted 10 readings; -EBADMSG: an element of a form that
+/* former4 and former6 are not read: they empty themselves.  -ENOENT: the table is not there; -EINTR: changes interrupted 10 readings; -EBADMSG: an element of a form that
  * is not ours. */
 MUST_USE int nat_if_dump(struct nlsock *s, struct nat_dump *ret, struct err_info *err);
 void nat_dump_free(struct nat_dump *d);

@@ -40,6 +40,8 @@ const struct nat_set_shape nat_sets[NAT_SET_N] = {
 			       CONCAT(TYPE_IPV4, TYPE_PORT), 8),
 	[NAT_SET_SLOTS6] = MAP("slots6", NAT_SET_KIND_SLOTS, IP_V6, CONCAT(SERVICE(TYPE_IPV6), TYPE_INTEGER), 28,
 			       CONCAT(TYPE_IPV6, TYPE_PORT), 20),
+	[NAT_SET_FORMER4] = SET("former4", NAT_SET_KIND_FORMER, IP_V4, TYPE_IPV4, 4),
+	[NAT_SET_FORMER6] = SET("former6", NAT_SET_KIND_FORMER, IP_V6, TYPE_IPV6, 16),
 };
 
 #define BALANCE(n, b, c) { .name = (n), .kind = NAT_CHAIN_BALANCE, .balance = (b), .n_slots = (c) }
@@ -93,7 +95,7 @@ const struct nat_set_shape *nat_set_named(const char *name)
 const struct nat_set_shape *nat_set_of(enum nat_set_kind kind, enum ip_family family)
 {
 	/* Two of each kind, in the order of the kinds. */
-	_Static_assert(NAT_SET_SLOTS4 == 2 * NAT_SET_KIND_SLOTS, "sets stand in the order of their kinds");
+	_Static_assert(NAT_SET_FORMER4 == 2 * NAT_SET_KIND_FORMER, "sets stand in the order of their kinds");
 	return &nat_sets[2 * kind + (family == IP_V6)];
 }
 
@@ -120,8 +122,9 @@ unsigned int nat_chain_rules(const struct nat_chain_shape *c)
 	case NAT_CHAIN_BASE:
 		return 1; /* for both families */
 	case NAT_CHAIN_SOURCE:
+		return 10; /* in pairs, here and below: one a family */
 	case NAT_CHAIN_GUARD:
-		return 6; /* in pairs, here and below: one a family */
+		return 6;
 	case NAT_CHAIN_ZONE:
 	case NAT_CHAIN_REJECT:
 		return 4;

@@ -6,6 +6,7 @@
  *	set locals4 { type ipv4_addr; }
  *	set homes4 { type ipv4_addr . iface_index; }
  *	set guards4 { type ipv4_addr . inet_proto . inet_service; }
+ *	set former4 { type ipv4_addr; flags timeout; }
  *	map dispatch4 { type ipv4_addr . inet_proto . inet_service : verdict; }
  *	map slots4 { typeof ip daddr . meta l4proto . th dport . numgen random mod 5003 : ip daddr . th dport; }
  *	(and the same for IPv6: vips6, dispatch6, slots6 and so on)
@@ -16,6 +17,8 @@
  *	chain random-61 { dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 61 map @slots4; }
  *	(one of each for every size class)
  *	chain nat-postrouting { type nat hook postrouting priority 90;
+ *		ct status dnat ct original ip daddr @vips4 ip daddr @former4 tcp flags syn / syn,ack masquerade;
+ *		ct status dnat ct original ip daddr @vips4 ip daddr @former4 meta l4proto != tcp masquerade;
  *		ct status dnat ct original ip daddr . iif @homes4 ct original ip daddr . oif @homes4
  *			snat ip to ct original ip daddr;
  *		ct status dnat ct original ip daddr . iif @homes4 ip daddr @locals4 snat ip to ct original ip daddr;
@@ -40,6 +43,12 @@
  * a process) does not come in by the VIP's interface: it is masqueraded, here and on candidates alike, and its
  * connection has nothing to do with who holds the VIP.
  *
+ * Former holder.  The node of a holder that died has the VIP as its own address until the kernel lets it expire, and drops
+ * what comes with its own address as the source (fib_validate_source(), for packets to its pods, too).  So for that time
+ * new connections to the backends there are masqueraded: they work at once, and do not outlive a further move.  A TCP
+ * connection picked up in the middle keeps the VIP as its source: with another it would be lost, and so it goes on by a
+ * retransmission when the address is gone.
+ *
  * Guard.  What a backend answers while nobody's conntrack knows the connection is dropped, not confirmed: else the
  * connection would be entered the wrong way round, the node's own TCP would refuse it, and both ends would give up.
  * Invalid packets to a VIP end there, too: not translated, they would be refused by this node.  So do those of clients
@@ -58,7 +67,7 @@
 
 #define NAT_TABLE "leasehold"
 /* Every rule of ours carries this comment; a chain whose rules carry another is written anew. */
-#define NAT_LAYOUT "layout 2"
+#define NAT_LAYOUT "layout 3"
 #define NAT_LAYOUT_PREFIX "layout "
 /* The same on every node, so that a connection finds the same slot on each; never change it. */
 #define NAT_HASH_SEED 0x4c48
@@ -85,8 +94,10 @@ enum nat_set {
 	NAT_SET_DISPATCH6,
 	NAT_SET_SLOTS4,
 	NAT_SET_SLOTS6,
+	NAT_SET_FORMER4,
+	NAT_SET_FORMER6,
 };
-#define NAT_SET_N 12
+#define NAT_SET_N 14
 
 enum nat_set_kind {
 	NAT_SET_KIND_VIPS,
@@ -95,6 +106,7 @@ enum nat_set_kind {
 	NAT_SET_KIND_GUARDS, /* backend . protocol . port */
 	NAT_SET_KIND_DISPATCH,
 	NAT_SET_KIND_SLOTS,
+	NAT_SET_KIND_FORMER, /* addresses of backends on a dead holder's node; they expire, no dump has them */
 };
 
 struct nat_set_shape {
@@ -148,5 +160,5 @@ const struct nat_set_shape *nat_set_of(enum nat_set_kind kind, enum ip_family fa
 const char *nat_chain_type(const struct nat_chain_shape *c);
 
 /* Rules that a chain has: at most NAT_CHAIN_RULES_MAX. */
-#define NAT_CHAIN_RULES_MAX 6
+#define NAT_CHAIN_RULES_MAX 10
 unsigned int nat_chain_rules(const struct nat_chain_shape *c);

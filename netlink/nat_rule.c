@@ -15,6 +15,7 @@
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/rtnetlink.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 
 #include "netlink/nat_udata.h"
@@ -27,14 +28,14 @@ struct family {
 	uint32_t hash_saddr, hash_sport;
 	uint32_t ct_destination;
 	uint8_t port_unreachable; /* ICMP or ICMPv6 code */
-	const char *vips, *locals, *homes, *guards, *dispatch, *slots;
+	const char *vips, *locals, *homes, *guards, *former, *dispatch, *slots;
 };
 
 static const struct family families[] = {
 	{ NFPROTO_IPV4, 4, 12, 16, NFT_REG32_01, NFT_REG32_02, NFT_REG32_03, NFT_REG_3, NFT_REG32_09, NFT_CT_DST_IP,
-	  ICMP_PORT_UNREACH, "vips4", "locals4", "homes4", "guards4", "dispatch4", "slots4" },
+	  ICMP_PORT_UNREACH, "vips4", "locals4", "homes4", "guards4", "former4", "dispatch4", "slots4" },
 	{ NFPROTO_IPV6, 16, 8, 24, NFT_REG_2, NFT_REG32_05, NFT_REG32_06, NFT_REG32_11, NFT_REG32_15, NFT_CT_DST_IP6,
-	  ICMPV6_PORT_UNREACH, "vips6", "locals6", "homes6", "guards6", "dispatch6", "slots6" },
+	  ICMPV6_PORT_UNREACH, "vips6", "locals6", "homes6", "guards6", "former6", "dispatch6", "slots6" },
 };
 
 struct builder {
@@ -168,6 +169,37 @@ static void put_original_daddr(struct builder *b, const struct family *f)
 		nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_ORIGINAL);
 }
 
+static void put_address_match(struct builder *b, const struct family *f, uint32_t offset, const char *set)
+{
+	put_payload(b, NFT_PAYLOAD_NETWORK_HEADER, offset, f->len, NFT_REG_1);
+	put_lookup(b, set, false, 0);
+}
+
+static void put_proto_match(struct builder *b, uint32_t op, uint8_t proto)
+{
+	struct nftnl_expr *e;
+
+	APPEND(b, "meta", { NFTNL_EXPR_META_KEY, NFT_META_L4PROTO }, { NFTNL_EXPR_META_DREG, NFT_REG_1 });
+	e = APPEND(b, "cmp", { NFTNL_EXPR_CMP_SREG, NFT_REG_1 }, { NFTNL_EXPR_CMP_OP, op });
+	set_bytes(b, e, NFTNL_EXPR_CMP_DATA, &proto, sizeof(proto));
+}
+
+/* TCP's first packet of a connection: SYN without ACK (RFC 9293 section 3.1: the flags are the 14th byte). */
+static void put_syn_match(struct builder *b)
+{
+	static const uint8_t mask = TH_SYN | TH_ACK, syn = TH_SYN, zero;
+	struct nftnl_expr *e;
+
+	put_proto_match(b, NFT_CMP_EQ, IPPROTO_TCP);
+	put_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, NFT_REG_1);
+	e = APPEND(b, "bitwise", { NFTNL_EXPR_BITWISE_SREG, NFT_REG_1 }, { NFTNL_EXPR_BITWISE_DREG, NFT_REG_1 },
+		   { NFTNL_EXPR_BITWISE_LEN, sizeof(mask) });
+	set_bytes(b, e, NFTNL_EXPR_BITWISE_MASK, &mask, sizeof(mask));
+	set_bytes(b, e, NFTNL_EXPR_BITWISE_XOR, &zero, sizeof(zero));
+	e = APPEND(b, "cmp", { NFTNL_EXPR_CMP_SREG, NFT_REG_1 }, { NFTNL_EXPR_CMP_OP, NFT_CMP_EQ });
+	set_bytes(b, e, NFTNL_EXPR_CMP_DATA, &syn, sizeof(syn));
+}
+
 /* Brings replies back to this node: also from a backend that is the client itself, and to a client on this node,
  * whose source address is the VIP.  Only for connections that were sent elsewhere by DNAT. */
 static void put_masquerade(struct builder *b, const struct family *f)
@@ -175,6 +207,21 @@ static void put_masquerade(struct builder *b, const struct family *f)
 	put_dnat_match(b, NFT_CMP_NEQ);
 	put_original_daddr(b, f);
 	put_lookup(b, f->vips, false, 0);
+	APPEND(b, "masq", { NFTNL_EXPR_MASQ_FLAGS, 0 });
+}
+
+/* Masquerades a new connection to a backend on the node of a holder that died; TCP, or all else. */
+static void put_former(struct builder *b, const struct family *f, bool tcp)
+{
+	put_dnat_match(b, NFT_CMP_NEQ);
+	put_original_daddr(b, f);
+	put_lookup(b, f->vips, false, 0);
+	put_family_match(b, f);
+	put_address_match(b, f, f->daddr, f->former);
+	if (tcp)
+		put_syn_match(b);
+	else
+		put_proto_match(b, NFT_CMP_NEQ, IPPROTO_TCP);
 	APPEND(b, "masq", { NFTNL_EXPR_MASQ_FLAGS, 0 });
 }
 
@@ -202,12 +249,6 @@ static void put_snat(struct builder *b, const struct family *f, bool local)
 	put_original_daddr(b, f);
 	APPEND(b, "nat", { NFTNL_EXPR_NAT_TYPE, NFT_NAT_SNAT }, { NFTNL_EXPR_NAT_FAMILY, f->nfproto },
 	       { NFTNL_EXPR_NAT_REG_ADDR_MIN, NFT_REG_1 });
-}
-
-static void put_address_match(struct builder *b, const struct family *f, uint32_t offset, const char *set)
-{
-	put_payload(b, NFT_PAYLOAD_NETWORK_HEADER, offset, f->len, NFT_REG_1);
-	put_lookup(b, set, false, 0);
 }
 
 /* From a backend's address, protocol and port, or to them. */
@@ -302,9 +343,7 @@ static void put_reject(struct builder *b, const struct family *f, uint8_t proto)
 	put_payload(b, NFT_PAYLOAD_NETWORK_HEADER, f->daddr, f->len, NFT_REG_1);
 	put_lookup(b, f->vips, false, 0);
 	put_dnat_match(b, NFT_CMP_EQ);
-	APPEND(b, "meta", { NFTNL_EXPR_META_KEY, NFT_META_L4PROTO }, { NFTNL_EXPR_META_DREG, NFT_REG_1 });
-	e = APPEND(b, "cmp", { NFTNL_EXPR_CMP_SREG, NFT_REG_1 }, { NFTNL_EXPR_CMP_OP, NFT_CMP_EQ });
-	set_bytes(b, e, NFTNL_EXPR_CMP_DATA, &proto, sizeof(proto));
+	put_proto_match(b, NFT_CMP_EQ, proto);
 	/* The family's own type, not ICMPX: nft would read its listing of that back as another rule. */
 	e = APPEND(b, "reject", { NFTNL_EXPR_REJECT_TYPE,
 				  proto == IPPROTO_TCP ? NFT_REJECT_TCP_RST : NFT_REJECT_ICMP_UNREACH });
@@ -330,7 +369,9 @@ static void put_rule(struct builder *b, const struct nat_chain_shape *c, unsigne
 		break;
 	case NAT_CHAIN_SOURCE:
 		if (i < 4)
-			put_snat(b, f, i >= 2);
+			put_former(b, f, i < 2);
+		else if (i < 8)
+			put_snat(b, f, i >= 6);
 		else
 			put_masquerade(b, f);
 		break;

@@ -112,7 +112,7 @@ struct nat_udata nat_udata_set(const struct nat_set_shape *set)
 	struct nat_udata u = { .len = 0 };
 	size_t type, data;
 
-	if (set->kind == NAT_SET_KIND_VIPS || set->kind == NAT_SET_KIND_LOCALS) {
+	if (set->kind == NAT_SET_KIND_VIPS || set->kind == NAT_SET_KIND_LOCALS || set->kind == NAT_SET_KIND_FORMER) {
 		put_u32(&u, SET_KEY_BYTE_ORDER, BYTE_ORDER_BIG);
 		return u;
 	}

@@ -188,6 +188,7 @@ LANES = [[
     ("Kubernetes client", ["tests/unit/kube"], 600, None),
     ("chart", ["tests/chart"], 900, None),
     ("end to end, real API server", ["tests/e2e", "-m", "kube"], 1500, None),
+    ("chaos, a minute", ["tests/chaos"], 300, None),
     ("real nodes", ["tests/kube", "tests/nodes", "-m", "nodes"], 1200, None),
 ]]
 

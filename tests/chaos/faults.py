@@ -125,7 +125,8 @@ class Hand:
         except subprocess.TimeoutExpired:
             problem = f"{node.name}: no end within 12 s of SIGTERM"
             agent.process.kill9()
-        if agent.process.returncode not in (0, -9):
+        # A process that has just begun has no handler yet.
+        if agent.process.returncode not in (0, -signal.SIGKILL, -signal.SIGTERM):
             problem = f"{node.name}: exit status {agent.process.returncode} after SIGTERM"
         agent.start()
         return problem

@@ -5,7 +5,8 @@
 
 Builds a LAN of three nodes with pods and a client, starts an API server (the in-memory one unless
 `--api kube`) and three agents, and shows what a user would look at: a Service gets its address, the
-client reaches all pods through it, the holder is killed, the Service scales, is deleted.  With
+client reaches all pods through it, the holder is killed, restarted, told to hand over, stopped; the Service scales, is
+deleted.  With
 `--cluster real` the nodes have kubelet and containerd and Leasehold is installed by helm
 (real_cluster.py); that takes a minute, and the programs of tests/kube/build.sh.  Each step says what it
 promises; the exit status is 1 if one of the promises broke, 2 if the demo itself failed.
@@ -29,7 +30,9 @@ from e2e.agents import BINARY, EVENTS, Cluster, have_agent, install_rbac  # noqa
 from fakekube.cluster import FakeControlPlane  # noqa: E402
 from kube.cluster import ControlPlane, NotBuilt  # noqa: E402
 from netns.lab import POOL4, POOL6, Lab, LabError, mono_ns, wait_for  # noqa: E402
-from netns.probe import NeighProbe  # noqa: E402
+from netns.probe import NeighProbe, StreamsProbe  # noqa: E402
+
+CONNECTIONS, ALIVE_S = 50, 15
 
 BOLD, GREEN, RED, DIM, PLAIN = ("\033[1m", "\033[32m", "\033[31m", "\033[2m", "\033[0m") \
     if sys.stdout.isatty() else ("",) * 5
@@ -130,35 +133,44 @@ def balance(story, cluster, vips):
                           set(counts) == {p.name for p in pods} and not trace.lost())
 
 
-def strike(story, cluster, vips, strike_holder):
-    """Do something to the holder under observation; (the new holder's agent, Observation)."""
+def strike(story, cluster, vips, strike_holder, planned):
+    """Do something to the holder under observation; (the old holder's agent, the new one's).
+
+    Watched by a UDP client at 500/s, by 50 TCP connections (half of them idle until it is over), by who asks all the
+    time who has the VIPs, and on the wire.
+    """
     old = cluster.wait_holder()
-    with cluster.observed(vips) as seen:
+    with cluster.observed(vips) as seen, \
+            StreamsProbe(cluster.lab.client, vips[0], 80, CONNECTIONS, 20, CONNECTIONS // 2) as streams:
+        streams.wait_up()
         at = strike_holder(old)
         new = cluster.wait_holder(but=old, timeout_s=20)
-        for vip in vips:
-            cluster.wait_on_one_node(vip, new.node, 20)
+        cluster.settle_on_wire(vips, new, 20)
         seen.wait_answers()
+        back = mono_ns()
+        streams.speak()
+        streams.wait_echoes(back, ALIVE_S)
+        alive = len(streams.stop().alive(back, ALIVE_S))
         seen.stop()
     story.say(f"{new.name} holds the Lease now; the VIP as the client saw it, asking every 2 ms:")
     for vip, trace in seen.traces.items():
         gap = trace.dark(since=at)
-        doubles = seen.neigh.duplicates(vip)
-        span = f", over {(doubles[-1][0] - doubles[0][0]) / 1e6:.0f} ms" if doubles else ""
-        story.say(f"  {vip:<16} dark {gap.ms:7.1f} ms, {gap.lost} of {len(trace.sent)} questions lost; "
-                  f"{len(doubles)} ARP/ND requests answered by two nodes{span}")
+        story.say(f"  {vip:<16} dark {gap.ms:7.1f} ms, {len(trace.lost(since=at))} of {len(trace.sent)} questions lost")
+    story.say(f"two nodes answered for a VIP: {seen.two_macs_ms():.0f} ms; connections alive: {alive} of {CONNECTIONS}")
     story.promise("the VIP answers again, from the node that holds the Lease",
                   all(not trace.dark(since=at).open for trace in seen.traces.values())
-                  and all(cluster.nodes_with(vip) == [new.node] for vip in vips))
-    return old, new, seen
+                  and cluster.lease_holder() == new.name)
+    if planned:
+        story.promise("a planned move loses nothing", not any(trace.lost() for trace in seen.traces.values()))
+    story.promise("never two nodes at once: 0 ms, neither who was asked nor on the wire",
+                  seen.two_macs_ms() == 0 and not seen.neigh.duplicates())
+    story.promise("established TCP connections live on, busy ones and idle ones", alive == CONNECTIONS)
+    return old, new
 
 
 def kill_holder(story, cluster, vips):
-    story.chapter("kill -9 of the holder")
-    old, new, seen = strike(story, cluster, vips, lambda agent: agent.kill9())
-    if seen.neigh.duplicates():
-        story.say("(double answers: the dead holder's kernel keeps the address until its lifetime "
-                  "ends; counted, not judged, until the kernel gate is there)")
+    story.chapter("kill -9 of the holder: its kernel stops answering at the Lease's deadline, another node takes over")
+    old, new = strike(story, cluster, vips, lambda agent: agent.kill9(), planned=False)
     with NeighProbe(cluster.lab, vips) as probe:
         probe.wait_answered(40)
         after = probe.stop()
@@ -185,10 +197,20 @@ def restart_holder(story, cluster, vips):
                   and cluster.lease_holder() == holder.name)
 
 
+def hand_over(story, cluster, vips):
+    story.chapter("leasehold handover: a planned move")
+
+    def command(_):
+        at, status, out = cluster.handover()
+        story.say(f"$ leasehold handover\n   {out.strip()}")
+        story.promise("the command says that it is done", status == 0)
+        return at
+    strike(story, cluster, vips, command, planned=True)
+
+
 def stop_holder(story, cluster, vips):
-    story.chapter("SIGTERM to the holder: it withdraws, then releases the Lease")
-    old, _, seen = strike(story, cluster, vips, lambda agent: agent.stop()[0])
-    story.promise("never two nodes at once", not seen.neigh.duplicates() and not seen.claims.overlaps())
+    story.chapter("SIGTERM to the holder: it hands over, and ends")
+    old, _ = strike(story, cluster, vips, lambda agent: agent.stop()[0], planned=True)
     old.start().wait_ready()
 
 
@@ -239,6 +261,7 @@ def run(story, options, workdir):
             balance(story, cluster, vips)
             kill_holder(story, cluster, vips)
             restart_holder(story, cluster, vips)
+            hand_over(story, cluster, vips)
             stop_holder(story, cluster, vips)
             scale(story, cluster, service, vips)
             delete(story, cluster, service, vips)

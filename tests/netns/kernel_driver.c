@@ -4,6 +4,7 @@
  *
  *	nat-ensure | nat-remove | nat-dump
  *	nat-apply                          ops follow, one a line ("group" ends a group), then "end"
+ *	nat-former MS [IP...]              backends on the node of a dead holder
  *	nat-bench FRONTENDS SLOTS          loads 198.18.x.y . tcp . 80, prints times, reads back, compares
  *	ct-flush IP...                     deletes the connections of these VIPs, prints how many
  *	addr-put|addr-refresh INDEX IP VALID_S | addr-del INDEX IP | addr-dump
@@ -402,6 +403,18 @@ static int nat_ensure(struct driver *d)
 	return nat_if_ensure(d->nat, &d->err);
 }
 
+static int nat_former(struct driver *d)
+{
+	struct ip ips[16];
+	size_t n = 0;
+
+	while (n < ARRAY_LEN(ips) && *word(d, n + 2)) {
+		ips[n] = address(d, n + 2);
+		n++;
+	}
+	return nat_if_former(d->nat, ips, n, (uint32_t)number(d, 1, UINT32_MAX), &d->err);
+}
+
 static int nat_remove(struct driver *d)
 {
 	return nat_if_remove(d->nat, &d->err);
@@ -417,7 +430,7 @@ static int run(struct driver *d)
 		{ "nat-apply", nat_apply },   { "nat-bench", nat_bench },   { "addr-put", addresses },
 		{ "addr-refresh", addresses }, { "addr-del", addresses },   { "addr-dump", addresses },
 		{ "announce", announce },     { "watch", watch },	    { "sysctl-get", sysctls },
-		{ "sysctl-set", sysctls },   { "ct-flush", flush },
+		{ "sysctl-set", sysctls },   { "ct-flush", flush },	    { "nat-former", nat_former },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)

@@ -10,8 +10,14 @@ import pytest
 
 from e2e.agents import BINARY, have_agent
 from kube.cluster import NotBuilt
+from netns.lab import mono_ns
+from netns.probe import StreamsProbe
 
 from nodes.installed import REPLICAS, installed_cluster
+
+# The pools of the lab as CIDRs.
+RANGES = "192.0.2.192/26,2001:db8::c0/122"
+CONNECTIONS, IDLE = 12, 6
 
 
 @pytest.fixture(scope="session", name="cluster")
@@ -28,9 +34,8 @@ def _cluster(tmp_path_factory):
             pytest.skip(str(reason))
         made.deploy("web", REPLICAS)
         made.web = made.expose("web")
-        # The policies too: they must let through all that the agents write.
-        made.install("--set", ""
-)
+        # With the policies: they must let through all that the agents write.
+        made.install("--set", f"admissionPolicy.enabled=true,admissionPolicy.ranges={{{RANGES}}}")
         yield made
 
 
@@ -44,3 +49,50 @@ def _settled(cluster):
     for vip in vips:
         cluster.wait_on_one_node(vip, holder)
     return vips
+
+
+@pytest.fixture
+def note(record_property):
+    """Prints a figure, and keeps it in the report."""
+    def say(what, figure):
+        print(f"{what}: {figure}")
+        record_property(what, str(figure))
+    return say
+
+
+@pytest.fixture
+def closely(cluster, vips, note):
+    """closely(WHAT, lossless=..., connections=...): while something is done to the holder two clients ask each VIP 500
+    times a second, one of them deaf to announcements, and hold connections.  Nobody may see two nodes answer; the
+    connections live on, and lossless says that no question may be lost.
+    """
+    @contextlib.contextmanager
+    def watch(what, lossless=True, connections=True):
+        with contextlib.ExitStack() as stack:
+            streams = [stack.enter_context(StreamsProbe(cluster.lab.client, vip, 80, CONNECTIONS, 50, IDLE))
+                       for vip in (vips if connections else ())]
+            for probe in streams:
+                probe.wait_up()
+            with cluster.observed(vips, slow=True) as seen:
+                yield seen
+                seen.wait_answers()
+                seen.stop()
+            at = mono_ns()
+            for probe in streams:
+                probe.speak()
+                probe.wait_echoes(at)
+            held = dict(zip(vips, (probe.stop() for probe in streams)))
+        lost = 0
+        for who, traces in (("client", seen.traces), ("slow client", seen.slow)):
+            for vip, trace in traces.items():
+                lost += len(trace.lost())
+                note(f"{what}, {vip}, {who}", f"dark {trace.dark()}; {len(trace.lost())} of {len(trace.sent)} lost")
+        note(f"{what}, two nodes answered", f"{seen.two_macs_ms():.1f} ms")
+        for vip, trace in held.items():
+            alive = len(trace.alive(at))
+            note(f"{what}, {vip}, connections alive", f"{alive} of {CONNECTIONS}")
+            assert alive == CONNECTIONS, trace.cut()
+        assert seen.two_macs_ms() == 0
+        seen.require_one_claimant()
+        assert not (lossless and lost), f"{lost} questions lost"
+    return watch

@@ -13,13 +13,15 @@ backends are Pods, and that EndpointSlices come from the real controller.
 
 import contextlib
 import hashlib
+import http.client
 import json
+import re
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
-from e2e.agents import BINARY, CHART, NAMESPACE, SERVICES, SLICES, Cluster, Service, service_body
+from e2e.agents import BINARY, CHART, LEASES, NAMESPACE, SERVICES, SLICES, Cluster, Service, service_body
 from kube.cluster import ALL_CONTROLLERS, ControlPlane
 from kube.images import build_image, cache_directory
 from kube.nodes import NodePlace, Nodes
@@ -36,6 +38,8 @@ AGENT_PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 PODS = "/api/v1/namespaces/default/pods"
 PATIENCE_S = 90
+REPLICAS = 6
+AGENT_PORT = 7480
 
 
 def _digest(*paths):
@@ -229,15 +233,28 @@ class RealCluster(Cluster):
         self.node(host.name).kill()
         return at
 
+    def foreign_addresses(self, host):
+        """The addresses of a node's eth0 that neither the lab nor the kernel gave it."""
+        return {address: entry for address, entry in host.addresses().items()
+                if address not in (host.ip4, host.ip6) and entry["scope"] != "link"}
+
+    def left_in_kernel(self, host):
+        """What of Leasehold is in a node's kernel, as texts."""
+        ruleset = [o["table"] for o in host.nft_json("list", "tables") if "table" in o]
+        return [f"address {address}" for address in self.foreign_addresses(host)] + \
+            [f"table {t['family']} {t['name']}" for t in ruleset if t["name"].startswith("leasehold")] + \
+            [f"{q['kind']} on {q['dev']}" for q in json.loads(host.run(["tc", "-j", "qdisc", "show"]))
+             if q["kind"] == "clsact"]
+
     def power_on(self, host):
         """A node whose kernel has forgotten, as it would over a boot, what the agent gave it."""
-        if self.table(host):
-            host.nft("delete", "table", "inet", "leasehold")
-        own = (host.ip4, host.ip6)
-        for address, entry in host.addresses().items():
-            if address not in own and entry["scope"] != "link":
-                with contextlib.suppress(LabError):     # its lifetime may end meanwhile
-                    host.ip("addr", "del", f"{address}/{entry['prefixlen']}", "dev", "eth0")
+        for family in ("inet", "arp"):
+            host.nft(script=f"table {family} leasehold {{ }}\ndelete table {family} leasehold\n")
+        if any(q["kind"] == "clsact" for q in host.qdiscs()):
+            host.run(["tc", "qdisc", "del", "dev", "eth0", "clsact"])
+        for address, entry in self.foreign_addresses(host).items():
+            with contextlib.suppress(LabError):     # its lifetime may end meanwhile
+                host.ip("addr", "del", f"{address}/{entry['prefixlen']}", "dev", "eth0")
         self.lab.plug(host)
         wait_for(host.carrier, what=f"carrier of {host.name}")
         self.node(host.name).start()
@@ -245,6 +262,26 @@ class RealCluster(Cluster):
     def agent_pid(self, host):
         """The agent's pid as the node sees it."""
         return self.node(host.name).run("pgrep", "-x", "leasehold").strip()
+
+    def lease_exists(self, name):
+        return self.api().exists(f"{LEASES}/{name}")
+
+    def agent_memory_kb(self, host):
+        """RssAnon of the agent on a node."""
+        status = self.node(host.name).run("cat", f"/proc/{self.agent_pid(host)}/status")
+        return int(re.search(r"^RssAnon:\s+(\d+) kB", status, re.M).group(1))
+
+    def refusals(self, host):
+        """{(verb, code): count} of the requests of a node's agent that the API server forbade."""
+        with host.entered():
+            connection = http.client.HTTPConnection("127.0.0.1", AGENT_PORT, timeout=5)
+            connection.connect()
+        with contextlib.closing(connection):
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        counts = re.findall(r'^leasehold_api_requests_total\{verb="(\w+)",code="(\d+)"\} (\d+)$', text, re.M)
+        assert counts, text
+        return {(verb, code): int(n) for verb, code, n in counts if code in ("401", "403")}
 
     def agent_status(self, host):
         """What `leasehold status --json` prints on a node."""

@@ -31,9 +31,13 @@ static int64_t latency_ns(struct world *w, const struct node *n)
 
 static void push_event(struct world *w, struct node *n, const struct elect_event *ev, const struct change *c)
 {
-	int64_t t_ns = w->now_ns + latency_ns(w, n) + n->lag_ns;
+	int64_t end_ns = w->now_ns - w->now_ns % CYCLE_NS + FAULTS_END_NS;
+	int64_t now_ns = w->now_ns + latency_ns(w, n), t_ns = now_ns + n->lag_ns;
 	struct sim_event *se;
 
+	/* A lag ends with the faults: in peace everybody is up to date. */
+	if (t_ns > end_ns)
+		t_ns = now_ns > end_ns ? now_ns : end_ns;
 	if (t_ns < n->watch.last_ns)
 		t_ns = n->watch.last_ns;
 	n->watch.last_ns = t_ns;

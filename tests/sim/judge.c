@@ -280,12 +280,6 @@ void judge_check(struct world *w)
 		j->move_from = j->move_to = -1;
 }
 
-/* Nor is its watch still to bring what is old: a lag outlives its fault. */
-static bool up_to_date(const struct world *w, const struct node *n)
-{
-	return well(w, n) && n->watch.connected && n->watch.last_ns <= w->now_ns;
-}
-
 void judge_move(struct world *w)
 {
 	struct judge *j = &w->judge;
@@ -295,7 +289,7 @@ void judge_move(struct world *w)
 	for (unsigned int i = 0; i < w->n_nodes && from >= 0 && w->nodes[from].running; i++) {
 		struct node *s = &w->nodes[(first + i) % w->n_nodes];
 
-		if ((int)s->id == from || !up_to_date(w, s) || !up_to_date(w, &w->nodes[from]))
+		if ((int)s->id == from || !well(w, s) || !s->watch.connected || !well(w, &w->nodes[from]))
 			continue;
 		j->move_from = from;
 		j->move_to = (int)s->id;
