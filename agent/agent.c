@@ -127,7 +127,7 @@ static bool fit(const struct agent *a)
 {
 	const struct link_state *s = link_watch_state(a->kernel.links);
 
-	if ((a->kernel.use_nat && !a->kernel.nat_up) || !store_synced(&a->store) || *gates_problem(&a->gates))
+	if ((a->kernel.use_nat && !a->kernel.nat_up) || !store_synced(&a->store) || *gates_problem(&a->gates) || *guard_problem(&a->guard))
 		return false;
 	for (size_t i = 0; i < s->n_links; i++)
 		if (place_usable(&s->links[i]) && agent_carries_vips(a, s, &s->links[i]))
@@ -135,10 +135,17 @@ static bool fit(const struct agent *a)
 	return false;
 }
 
+/* Groups that were this node's are re-adopted together, in a moment.  One that is not keeps the others' new gate waiting no
+ * longer than that, and a stop not at all. */
+static bool adopts_no_longer(const struct agent *a, mono_t now)
+{
+	return a->stop != STOP_NO || (a->led_at.ns && mono_reached(now, mono_add_ms(a->led_at, a->cfg->renew_ms)));
+}
+
 /* Elections whose time has come, and whether this node may hold.  True while some group's leftovers are left alone. */
 static bool step_groups(struct agent *a, mono_t now)
 {
-	bool adopting = false, able = fit(a);
+	bool adopting = false, able = fit(a), settled = fence_settled(a);
 
 	a->store.dirty |= agent_drop_groups(a);
 	for (size_t i = 0; i < a->n_groups; i++) {
@@ -146,12 +153,17 @@ static bool step_groups(struct agent *a, mono_t now)
 
 		if (mono_reached(now, g->leader.wake_at))
 			leader_tick(&g->leader, now);
-		leader_fit(&g->leader, now, able && g->able);
+		if (!leader_holds(&g->leader, now))
+			leader_introduced(&g->leader, now, candidates_introduced(a->candidates, g->leader.seen.version));
+		/* What it holds it gives up only once its gate obeys this process. */
+		leader_fit(&g->leader, now, (able && g->able && g->placed) || (leader_holds(&g->leader, now) && !settled));
 		if (g->adopting)
 			group_adopt(g, now);
 		adopting |= g->adopting;
+		if (a->led_at.ns == 0 && leader_holds(&g->leader, now))
+			a->led_at = now;
 	}
-	return adopting;
+	return adopting && !adopts_no_longer(a, now);
 }
 
 static bool holds_group(void *ctx, unsigned int number, const struct ip *ip)
@@ -161,16 +173,12 @@ static bool holds_group(void *ctx, unsigned int number, const struct ip *ip)
 	return g && group_holds(g, mono_now());
 }
 
-/* Nothing of this node answers for the VIP any more. */
 static bool is_shut(void *ctx, const struct ip *ip)
 {
 	const struct agent *a = ctx;
 	const struct vip *vip = vips_find(&a->vips, ip);
-	const struct kernel_addr at = { *ip, vip ? vip->ifindex : 0 };
 
-	if (!vip || !vip->moving || vip->live)
-		return false;
-	return a->gates.gate ? !gates_open(&a->gates, ip, mono_now()) : !kernel_has_addr(&a->kernel, &at);
+	return vip && vip->moving && !vip->live && fence_shut(a, vip);
 }
 
 /* The addresses of what this node answers for, or is about to, into a->addrs. */
@@ -191,13 +199,17 @@ static size_t wanted_addrs(struct agent *a, mono_t now)
 static void place(struct agent *a, mono_t now)
 {
 	const struct config *c = a->cfg;
-
 	bool moved;
 
 	a->place_again = false;
 	a->fence_again = true;
 	moved = vips_place(&a->vips, link_watch_state(a->kernel.links), (const char *const *)c->interfaces.v, c->interfaces.n, now);
 	own_record_links(a);
+	for (size_t i = 0; i < a->n_groups; i++)
+		a->groups[i]->placed = true;
+	for (size_t i = 0; i < a->vips.n; i++)
+		if (a->vips.v[i].published && !a->vips.v[i].ifindex && a->vips.v[i].group < a->n_groups)
+			a->groups[a->vips.v[i].group]->placed = false;
 	if (!moved)
 		return;
 	forwarding_check(a);
@@ -237,6 +249,7 @@ static mono_t step(struct agent *a, mono_t now)
 		wake = mono_min(wake, kernel_sync_nat(&a->kernel, now));
 	if (a->place_again && a->planned)
 		place(a, now);
+	former_step(a, now);
 	wake = mono_min(wake, fence_step(a, now, adopting));
 	wake = mono_min(wake, step_addrs(a, now, adopting));
 	a->n_live = vips_refresh_live(&a->vips, &a->kernel, fence_answers, a, now);
@@ -316,7 +329,13 @@ static void metrics_page(void *ctx, struct buf *out)
 	struct agent *a = ctx;
 	const struct leader *first = &a->groups[0]->leader;
 	mono_t now = mono_now();
+	uint64_t frames[GATE_COUNT_N] = { 0 };
 	const struct metrics_now m = {
+		.gate_arp = gates_frames(&a->gates, frames)[GATE_COUNT_ARP],
+		.gate_ip = frames[GATE_COUNT_IP],
+		.gate_egress = frames[GATE_COUNT_EGRESS],
+		.gate_redirected = frames[GATE_COUNT_REDIRECT],
+		.tables_lost = a->tables.lost,
 		.node = a->cfg->node_name,
 		.vips_held = (unsigned int)a->n_live,
 		.vips_wanted = (unsigned int)a->vips.n,
@@ -518,6 +537,7 @@ static void agent_close(struct agent *a)
 	http_free(a->http);
 	worker_free(a->nat_worker); /* first: their jobs use the kernel's sockets */
 	worker_free(a->addr_worker);
+	former_fini(&a->former);
 	for (size_t i = 0; i < a->n_groups; i++)
 		group_free(a->groups[i]);
 	lease_view_fini(&a->lease_view);

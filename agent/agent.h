@@ -11,6 +11,7 @@
 #include "agent/core/pause.h"
 #include "agent/core/pool.h"
 #include "agent/core/spread.h"
+#include "agent/former.h"
 #include "agent/gates.h"
 #include "agent/group.h"
 #include "agent/guard.h"
@@ -23,6 +24,7 @@
 #include "agent/past.h"
 #include "agent/publish.h"
 #include "agent/store.h"
+#include "agent/tables.h"
 #include "agent/vips.h"
 #include "agent/wire.h"
 #include "agent/worker.h"
@@ -68,10 +70,13 @@ struct agent {
 	struct vips vips;
 	struct gates gates;
 	struct guard guard;
+	struct tables tables;
+	struct former former;
 	struct wire wire;
 	bool fence_again; /* VIPs, links or addresses have changed since the fence looked */
-	int *fence_ports; /* malloc; interfaces that need the gate */
-	size_t n_fence_ports;
+	struct gate_place *gate_places; /* malloc; interfaces that need the gate */
+	size_t n_gate_places;
+	bool gate_ours; /* no filter of an earlier run is in force any more */
 	struct control control;
 	struct http *http;
 	struct metrics metrics;
@@ -87,6 +92,7 @@ struct agent {
 	mono_t plan_at;	     /* not again before this: planning takes a fifth of the time at most */
 	mono_t planned_at;
 
+	mono_t led_at;	     /* when a group was first held in this run; 0 = never */
 	mono_t adopt_until;  /* leftovers of an earlier run have expired */
 	mono_t started;
 	bool place_again;    /* links or VIPs have changed */

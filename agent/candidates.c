@@ -49,6 +49,7 @@ struct candidates {
 	/* Our own record: as it is to be, and as it stands there. */
 	struct kube_record want, seen;
 	struct kube_lease seen_lease;
+	char macs_since[64]; /* the version with which its MACs were written, or an older one was last seen; "" = none yet */
 	struct lease_keep keep, spare;
 	bool synced, found;
 	bool busy;	  /* a request is under way */
@@ -162,7 +163,11 @@ static void table_put(struct candidates *c, const struct kube_lease *l, const st
 static void note_own(struct candidates *c, const struct kube_lease *l, const struct kube_record *r)
 {
 	const struct lease_keep old = c->keep;
+	bool same_macs = c->found && c->seen.n_macs == r->n_macs &&
+			 memcmp(c->seen.macs, r->macs, r->n_macs * sizeof(r->macs[0])) == 0;
 
+	if (!same_macs)
+		IGNORE(text_copy(c->macs_since, sizeof(c->macs_since), l->version)); /* same size */
 	c->keep = c->spare;
 	c->spare = old;
 	c->seen_lease = *l;
@@ -360,6 +365,11 @@ void candidates_rank(struct candidates *c, unsigned int rank)
 		return;
 	c->want.rank = rank;
 	say_now(c);
+}
+
+bool candidates_introduced(const struct candidates *c, const char *version)
+{
+	return c->found && lease_version_older(c->macs_since, version);
 }
 
 void candidates_leaving(struct candidates *c, bool leaving)

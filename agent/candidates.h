@@ -96,5 +96,9 @@ enum candidate_says candidates_answer_of(const struct candidates *c, const char 
 /* Our own answer; goes into our record at once (the same one again: nothing is written). */
 void candidates_say(struct candidates *c, const struct candidate_answer *answer);
 
+/* Whether this node's record, with its present MACs, stood there before 'version' of another Lease was written: whoever wrote
+ * that can know us by our MACs. */
+bool candidates_introduced(const struct candidates *c, const char *version);
+
 /* This node is stopping or being drained: it does not want to be handed anything.  Goes into our record. */
 void candidates_leaving(struct candidates *c, bool leaving);

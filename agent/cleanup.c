@@ -106,7 +106,7 @@ int cleanup_kernel(unsigned int *ret_addrs, struct err_info *err)
 	int r = remove_addrs(ret_addrs, err);
 
 	/* One that fails keeps none of the others from being done; the first error is told. */
-	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+	for (size_t i = r < 0 ? 1u : 0u; i < ARRAY_LEN(steps); i++) { /* an address that stays keeps its gate */
 		struct err_info second = ERR_INFO_INIT;
 		int k = steps[i](&second);
 

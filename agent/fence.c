@@ -22,6 +22,14 @@ static bool mac_known(const uint8_t mac[static LINK_MAC_LEN])
 	return memcmp(mac, none, sizeof(none)) != 0;
 }
 
+static const struct link *link_of(const struct link_state *s, int ifindex)
+{
+	for (size_t i = 0; i < s->n_links; i++)
+		if (s->links[i].index == ifindex)
+			return &s->links[i];
+	return NULL;
+}
+
 static const struct group *group_of(const struct agent *a, const struct vip *vip)
 {
 	return vip->group < a->n_groups ? a->groups[vip->group] : NULL;
@@ -65,7 +73,33 @@ bool fence_may_add(void *ctx, const struct kernel_addr *addr)
 {
 	const struct agent *a = ctx;
 
-	return gates_attached(&a->gates, addr->ifindex) && guard_stands(&a->guard);
+	return gates_fenced(&a->gates, &addr->ip) && gates_attached(&a->gates, addr->ifindex) &&
+	       guard_stands(&a->guard, addr);
+}
+
+bool fence_settled(const struct agent *a)
+{
+	return a->gate_ours;
+}
+
+/* Once on every interface, or when whatever an earlier run allowed is over. */
+static void note_settled(struct agent *a, mono_t now)
+{
+	bool all = a->planned && !a->fence_again;
+
+	for (size_t i = 0; i < a->n_gate_places && all; i++)
+		all = gates_attached(&a->gates, a->gate_places[i].ifindex);
+	a->gate_ours |= all || mono_reached(now, a->adopt_until);
+}
+
+bool fence_shut(const struct agent *a, const struct vip *vip)
+{
+	const struct kernel_addr at = { vip->ip, vip->ifindex };
+
+	if (!kernel_has_addr(&a->kernel, &at))
+		return true;
+	return a->gates.gate && fence_settled(a) && gates_fenced(&a->gates, &vip->ip) &&
+	       !gates_open(&a->gates, &vip->ip, mono_now());
 }
 
 bool fence_answers(void *ctx, const struct vip *vip)
@@ -78,42 +112,49 @@ bool fence_answers(void *ctx, const struct vip *vip)
 	return g && !vip->moving && a->stop < STOP_WITHDRAWING && mono_before(now, g->gate.arp_until) && gates_open(&a->gates, &vip->ip, now);
 }
 
-/* The distinct interfaces of VIPs.  a->fence_ports has room for one a VIP. */
-static void find_ports(struct agent *a)
+static void add_place(struct agent *a, const struct link_state *s, int ifindex)
 {
-	size_t n = 0;
+	const struct link *l = link_of(s, ifindex);
 
-	for (size_t i = 0; i < a->vips.n; i++) {
-		bool known = a->vips.v[i].ifindex == 0;
+	for (size_t i = 0; i < a->n_gate_places; i++)
+		if (a->gate_places[i].ifindex == ifindex)
+			return;
+	if (l)
+		a->gate_places[a->n_gate_places++] = (struct gate_place){ ifindex, l->born };
+}
 
-		for (size_t k = 0; k < n && !known; k++)
-			known = a->fence_ports[k] == a->vips.v[i].ifindex;
-		if (!known)
-			a->fence_ports[n++] = a->vips.v[i].ifindex;
-	}
-	a->n_fence_ports = n;
+/* The distinct interfaces of VIPs, and of addresses that an earlier run left.  There is room for one of each. */
+static void find_places(struct agent *a, const struct link_state *s)
+{
+	a->n_gate_places = 0;
+	for (size_t i = 0; i < a->vips.n; i++)
+		add_place(a, s, a->vips.v[i].ifindex);
+	for (size_t i = 0; i < s->n_addrs; i++)
+		if (s->addrs[i].ours)
+			add_place(a, s, s->addrs[i].index);
 }
 
 /* Rows of the map and ports follow the set of VIPs, where they are, and what is left of former ones. */
 static int update_rows(struct agent *a)
 {
+	const struct link_state *s = link_watch_state(a->kernel.links);
 	struct ip *vips = calloc(a->vips.n + 1, sizeof(*vips));
-	int *ports = reallocarray(a->fence_ports, a->vips.n + 1, sizeof(*ports));
-	int r = vips && ports ? 0 : -ENOMEM;
+	struct gate_place *places = reallocarray(a->gate_places, a->vips.n + s->n_addrs + 1, sizeof(*places));
+	int r = vips && places ? 0 : -ENOMEM;
 
-	if (ports)
-		a->fence_ports = ports;
+	if (places)
+		a->gate_places = places;
 	for (size_t i = 0; vips && i < a->vips.n; i++)
 		vips[i] = a->vips.v[i].ip;
 	if (r == 0)
-		r = gates_update(&a->gates, vips, a->vips.n, link_watch_state(a->kernel.links));
+		r = gates_update(&a->gates, vips, a->vips.n, s);
 	if (r == 0)
-		r = wire_update(&a->wire, vips, a->vips.n, link_watch_state(a->kernel.links));
+		r = wire_update(&a->wire, vips, a->vips.n, s);
 	free(vips);
 	for (size_t i = 0; r == 0 && i < a->vips.n; i++)
 		fence_vip(a, &a->vips.v[i], group_of(a, &a->vips.v[i]));
 	if (r == 0)
-		find_ports(a);
+		find_places(a, s);
 	return r;
 }
 
@@ -124,6 +165,8 @@ mono_t fence_step(struct agent *a, mono_t now, bool adopting)
 	uint32_t left_out;
 	int r;
 
+	if (!a->gate_ours)
+		note_settled(a, now);
 	if (!a->planned)
 		return wake;
 	if (a->fence_again) {
@@ -135,20 +178,13 @@ mono_t fence_step(struct agent *a, mono_t now, bool adopting)
 		wake = r < 0 ? mono_min(wake, mono_add_ms(now, RETRY_MS)) : wake;
 	}
 	wake = mono_min(wake, guard_sync(&a->guard, now, a->vips.addrs, a->vips.n_addrs));
+	wake = mono_min(wake, tables_step(&a->tables, now));
 	if (adopting || a->fence_again)
 		return wake;
-	return mono_min(wake, gates_sync(&a->gates, now, a->fence_ports, a->n_fence_ports));
+	return mono_min(wake, gates_sync(&a->gates, now, a->gate_places, a->n_gate_places));
 }
 
 /* ---- wire ---- */
-
-static const struct link *usable_link(const struct link_state *s, int ifindex)
-{
-	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].index == ifindex)
-			return place_usable(&s->links[i]) ? &s->links[i] : NULL;
-	return NULL;
-}
 
 void fence_probe(struct agent *a, const struct group *g, uint32_t probe_id)
 {
@@ -156,12 +192,13 @@ void fence_probe(struct agent *a, const struct group *g, uint32_t probe_id)
 	struct wire_target targets[WIRE_TARGETS_MAX];
 	size_t n = 0, vips = 0;
 
+	/* Others each time: a holder that lost the API may not know the latest. */
 	for (size_t i = 0; i < a->vips.n && n < WIRE_TARGETS_MAX; i++) {
-		const struct vip *vip = &a->vips.v[i];
-		const struct link *l = vip->group == g->index ? usable_link(s, vip->ifindex) : NULL;
+		const struct vip *vip = &a->vips.v[(i + (size_t)probe_id * WIRE_TARGETS_MAX) % a->vips.n];
+		const struct link *l = vip->group == g->index ? link_of(s, vip->ifindex) : NULL;
 
 		vips += vip->group == g->index;
-		if (l)
+		if (l && place_usable(l))
 			targets[n++] = (struct wire_target){ l, vip->own, vip->ip };
 	}
 	if (vips == 0)
@@ -236,6 +273,7 @@ int fence_open(struct agent *a, struct err_info *err)
 	int r;
 
 	guard_init(&a->guard, a->nat_worker, on_changed, a);
+	tables_init(&a->tables, &a->kernel, &a->guard, on_changed, a);
 	r = gates_init(&a->gates, a->cfg->gate == GATE_OFF, &a->loop, a->addr_worker, on_changed, a, err);
 	if (r == 0)
 		r = wire_init(&a->wire, &a->loop, &ops, a, err);
@@ -251,5 +289,6 @@ void fence_close(struct agent *a)
 	wire_fini(&a->wire);
 	gates_fini(&a->gates);
 	guard_fini(&a->guard);
-	free(a->fence_ports);
+	tables_fini(&a->tables);
+	free(a->gate_places);
 }

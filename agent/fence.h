@@ -29,6 +29,13 @@ bool fence_wants_addr(const struct agent *a, const struct vip *vip, mono_t now);
 /* For kernel_config.may_add. */
 bool fence_may_add(void *ctx, const struct kernel_addr *addr);
 
+/* What an earlier run of this node allowed is no longer in force: only from now on this node may give a Lease away, for only
+ * now is its gate what its election says. */
+bool fence_settled(const struct agent *a);
+
+/* Nothing of this node answers for the VIP any more. */
+bool fence_shut(const struct agent *a, const struct vip *vip);
+
 /* For vips_refresh_live(). */
 bool fence_answers(void *ctx, const struct vip *vip);
 

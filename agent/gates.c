@@ -14,6 +14,7 @@
 #define RETRY_MS 1000 /* after an attachment that failed; doubles */
 #define RETRY_MAX_MS 8000
 #define LOOK_MS 10000
+#define BUSY_TRIES 10
 
 /* ---- rows ---- */
 
@@ -49,11 +50,17 @@ static void note_refusal(struct gates *g, const struct ip *ip, const struct err_
 static void row_write(struct gates *g, struct gate_row *row, const struct gate_entry *e)
 {
 	struct err_info err = ERR_INFO_INIT;
+	int r;
 
-	if (gate_if_set(g->gate, &row->ip, e, &err) < 0)
+	/* -EBUSY: another writer had the bucket at that moment (kernel/bpf/hashtab.c). */
+	for (unsigned int i = 0; (r = gate_if_set(g->gate, &row->ip, e, &err)) == -EBUSY && i < BUSY_TRIES; i++)
+		;
+	if (r < 0) {
 		note_refusal(g, &row->ip, &err);
-	else
-		row->entry = *e;
+		return;
+	}
+	row->entry = *e;
+	row->written = true;
 }
 
 static uint64_t boot_ns(mono_t t)
@@ -78,8 +85,15 @@ void gates_set(struct gates *g, const struct gate_wish *w)
 		memcpy(e.redirect_mac, w->redirect_mac, sizeof(e.redirect_mac));
 		memcpy(e.own_mac, w->own_mac, sizeof(e.own_mac));
 	}
-	if (memcmp(&e, &row->entry, sizeof(e)) != 0)
+	if (!row->written || memcmp(&e, &row->entry, sizeof(e)) != 0)
 		row_write(g, row, &e);
+}
+
+bool gates_fenced(const struct gates *g, const struct ip *vip)
+{
+	const struct gate_row *row = g->gate ? row_find(g, vip) : NULL;
+
+	return !g->gate || (row && row->written);
 }
 
 mono_t gates_open_until(const struct gates *g, const struct ip *vip)
@@ -114,43 +128,67 @@ static struct gate_row row_next(struct gates *g, const struct ip *ip, bool lefto
 	const struct gate_row *old = row_find(g, ip);
 	struct gate_row row = { .ip = *ip, .leftover = leftover };
 
-	if (old)
+	if (old) {
 		row.entry = old->entry;
-	if (!old || leftover)
+		row.written = old->written;
+	}
+	if (!row.written || leftover)
 		row_write(g, &row, &shut);
 	return row;
 }
 
-int gates_update(struct gates *g, const struct ip *vips, size_t n, const struct link_state *links)
+/* Before rows are added: they may need the room. */
+static void drop_rows(struct gates *g, const struct ip *vips, size_t n, const struct link_state *links)
 {
-	struct gate_row *rows;
-	size_t n_rows = 0, n_vips = n;
-
-	if (!g->gate)
-		return 0;
-	if (n > GATE_VIPS_MAX)
-		return -E2BIG;
-	rows = calloc(n + links->n_addrs + 1, sizeof(*rows));
-	if (!rows)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++)
-		rows[n_rows++] = row_next(g, &vips[i], false);
-	for (size_t i = 0; i < links->n_addrs && n_rows < GATE_VIPS_MAX; i++)
-		if (links->addrs[i].ours && !ip_listed(vips, n_vips, &links->addrs[i].ip))
-			rows[n_rows++] = row_next(g, &links->addrs[i].ip, true);
 	for (size_t i = 0; i < g->n_rows; i++) {
 		struct err_info err = ERR_INFO_INIT;
 
-		if (ip_listed(vips, n_vips, &g->rows[i].ip) || address_up(links, &g->rows[i].ip))
+		if (!g->rows[i].written || ip_listed(vips, n, &g->rows[i].ip) || address_up(links, &g->rows[i].ip))
 			continue;
 		if (gate_if_unset(g->gate, &g->rows[i].ip, &err) < 0)
 			note_refusal(g, &g->rows[i].ip, &err);
+		else
+			g->rows[i].written = false;
 	}
+}
+
+int gates_update(struct gates *g, const struct ip *vips, size_t n, const struct link_state *links)
+{
+	static struct log_limit limit;
+	struct gate_row *rows;
+	size_t n_rows = 0, all = n;
+	uint32_t left_out;
+
+	if (!g->gate)
+		return 0;
+	if (n > GATE_VIPS_MAX) {
+		n = GATE_VIPS_MAX;
+		if (log_limit(&limit, mono_now().ns, 60000, &left_out))
+			log_event(LOG_ERROR, "too_many_vips", "the gate has no room for all VIPs; the last ones stay down",
+				  log_int("vips", (int64_t)all), log_int("room", GATE_VIPS_MAX));
+	}
+	rows = calloc(n + links->n_addrs + 1, sizeof(*rows));
+	if (!rows)
+		return -ENOMEM;
+	drop_rows(g, vips, n, links);
+	for (size_t i = 0; i < n; i++)
+		rows[n_rows++] = row_next(g, &vips[i], false);
+	for (size_t i = 0; i < links->n_addrs && n_rows < GATE_VIPS_MAX; i++)
+		if (links->addrs[i].ours && !ip_listed(vips, n, &links->addrs[i].ip))
+			rows[n_rows++] = row_next(g, &links->addrs[i].ip, true);
 	qsort(rows, n_rows, sizeof(*rows), row_cmp);
 	free(g->rows);
 	g->rows = rows;
 	g->n_rows = n_rows;
 	return 0;
+}
+
+const uint64_t *gates_frames(const struct gates *g, uint64_t ret[static GATE_COUNT_N])
+{
+	memset(ret, 0, GATE_COUNT_N * sizeof(*ret));
+	if (g->gate)
+		IGNORE(gate_if_counts(g->gate, ret, NULL)); /* zeros, then */
+	return ret;
 }
 
 /* ---- interfaces ---- */
@@ -165,9 +203,9 @@ static struct gate_port *port_find(const struct gates *g, int ifindex)
 
 bool gates_attached(const struct gates *g, int ifindex)
 {
-	const struct gate_port *p = g->gate ? port_find(g, ifindex) : NULL;
+	const struct gate_port *p = port_find(g, ifindex);
 
-	return !g->gate || (p && p->attached);
+	return p && p->attached;
 }
 
 const char *gates_problem(const struct gates *g)
@@ -185,8 +223,10 @@ static void attach_run(struct worker_job *job)
 	j->err = (struct err_info)ERR_INFO_INIT;
 	j->changed = false;
 	j->result = j->sock ? 0 : nlsock_new(NETLINK_ROUTE, &j->sock, &j->err);
-	if (j->result == 0)
+	if (j->result == 0 && j->g->gate)
 		j->result = gate_if_attach(j->g->gate, j->sock, j->ifindex, &j->changed, &j->err);
+	else if (j->result == 0) /* the filters of an earlier run would stop everything: their deadlines are over */
+		j->result = gate_if_detach(j->sock, j->ifindex, &j->err);
 	if (j->result == -ETIMEDOUT) { /* a late answer would confuse the next question */
 		nlsock_free(j->sock);
 		j->sock = NULL;
@@ -213,7 +253,7 @@ static void attach_done(struct worker_job *job)
 		p->look = true;
 		p->retry_at = mono_add_ms(mono_now(), ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
 		IGNORE(text_copy(p->problem, sizeof(p->problem), j->err.text)); /* same size */
-	} else if (p) {
+	} else if (p && p->born == j->born) {
 		if (j->changed && p->attached) {
 			g->put_back++;
 			log_event(LOG_WARN, "gate_put_back", "somebody removed or displaced the gate; it is back",
@@ -232,14 +272,14 @@ static void attach_done(struct worker_job *job)
 }
 
 /* An interface that carries VIPs no more is forgotten; the filter stays there: without business it costs nothing. */
-static int ports_update(struct gates *g, const int *ifindexes, size_t n)
+static int ports_update(struct gates *g, const struct gate_place *places, size_t n)
 {
 	struct gate_port *more;
 
 	for (size_t i = 0; i < g->n_ports; i++)
 		g->ports[i].wanted = false;
 	for (size_t i = 0; i < n; i++) {
-		struct gate_port *p = port_find(g, ifindexes[i]);
+		struct gate_port *p = port_find(g, places[i].ifindex);
 
 		if (!p) {
 			more = reallocarray(g->ports, g->n_ports + 1, sizeof(*more));
@@ -247,7 +287,13 @@ static int ports_update(struct gates *g, const int *ifindexes, size_t n)
 				return -ENOMEM;
 			g->ports = more;
 			p = &more[g->n_ports++];
-			*p = (struct gate_port){ .ifindex = ifindexes[i], .look = true, .look_at = MONO_NEVER };
+			*p = (struct gate_port){ .ifindex = places[i].ifindex, .look_at = MONO_NEVER };
+		}
+		if (p->born != places[i].born) {
+			p->born = places[i].born;
+			p->attached = false;
+			p->look = true;
+			p->retry_at = (mono_t){ 0 };
 		}
 		p->wanted = true;
 	}
@@ -257,19 +303,17 @@ static int ports_update(struct gates *g, const int *ifindexes, size_t n)
 	return 0;
 }
 
-mono_t gates_sync(struct gates *g, mono_t now, const int *ifindexes, size_t n)
+mono_t gates_sync(struct gates *g, mono_t now, const struct gate_place *places, size_t n)
 {
 	mono_t wake = MONO_NEVER;
 
-	if (!g->gate)
-		return MONO_NEVER;
-	if (ports_update(g, ifindexes, n) < 0)
+	if (ports_update(g, places, n) < 0)
 		wake = mono_add_ms(now, RETRY_MS);
 	for (size_t i = 0; i < g->n_ports && !g->busy; i++) {
 		struct gate_port *p = &g->ports[i];
 
-		p->look |= mono_reached(now, p->look_at);
-		if (!p->look)
+		p->look |= g->gate && mono_reached(now, p->look_at);
+		if (g->gate && !p->look)
 			wake = mono_min(wake, p->look_at);
 		if (!p->wanted || !p->look)
 			continue;
@@ -282,6 +326,7 @@ mono_t gates_sync(struct gates *g, mono_t now, const int *ifindexes, size_t n)
 		g->busy = true;
 		g->job.g = g;
 		g->job.ifindex = p->ifindex;
+		g->job.born = p->born;
 		g->job.job = (struct worker_job){ .run = attach_run, .done = attach_done };
 		worker_submit(g->worker, &g->job.job);
 	}

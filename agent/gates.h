@@ -22,14 +22,16 @@
 struct gate_row {
 	struct ip ip;
 	struct gate_entry entry;
+	bool written;  /* the kernel has the entry; a VIP without one is not fenced and gets no address */
 	bool leftover; /* no VIP any more; shut until its address is gone */
 };
 
 /* An interface that carries VIPs, or will. */
 struct gate_port {
 	int ifindex;
+	uint32_t born; /* of the link: another means that the gate went with it */
 	bool wanted;
-	bool attached; /* our program stands there first, as last read back */
+	bool attached; /* our program stands there first, as last read back; --gate off: nothing of an earlier run is left */
 	bool look;     /* somebody changed filters there, or it is new: attach (again) */
 	bool told;     /* of the present error */
 	int error;     /* of the last try; 0 = none */
@@ -44,6 +46,7 @@ struct gates_job {
 	struct gates *g;
 	struct nlsock *sock; /* the worker's while the job runs */
 	int ifindex;
+	uint32_t born;
 	bool changed;
 	int result;
 	struct err_info err;
@@ -66,6 +69,12 @@ struct gates {
 	void *ctx;
 };
 
+/* An interface that needs the gate. */
+struct gate_place {
+	int ifindex;
+	uint32_t born; /* struct link */
+};
+
 /* What a VIP's row is made of. */
 struct gate_wish {
 	struct ip ip;
@@ -85,7 +94,7 @@ MUST_USE int gates_init(struct gates *g, bool off, struct loop *loop, struct wor
 void gates_fini(struct gates *g);
 
 /* Takes over the VIPs (sorted): new rows begin shut; a row whose VIP is gone stays, shut, while an address of ours with it
- * is up.  -ENOMEM, -E2BIG: rows as before. */
+ * is up.  Those beyond GATE_VIPS_MAX get no row.  -ENOMEM: rows as before. */
 MUST_USE int gates_update(struct gates *g, const struct ip *vips, size_t n, const struct link_state *links);
 
 /* Writes a VIP's row if it differs from what is there.  Never waits, never allocates. */
@@ -97,11 +106,18 @@ mono_t gates_open_until(const struct gates *g, const struct ip *vip);
 /* Whether ARP and ND for it are let through at 'now'.  Always true without a gate. */
 bool gates_open(const struct gates *g, const struct ip *vip, mono_t now);
 
-/* These interfaces need the gate ('n' distinct indexes); starts what is missing.  Returns when to call again. */
-mono_t gates_sync(struct gates *g, mono_t now, const int *ifindexes, size_t n);
+/* The VIP has an entry in the kernel's map: its address may be put up, if the gate stands there.  Always true without a
+ * gate. */
+bool gates_fenced(const struct gates *g, const struct ip *vip);
 
-/* The gate stands on the interface: an address may be put there.  Always true without a gate. */
+/* These interfaces need the gate ('n' distinct ones); starts what is missing.  Returns when to call again. */
+mono_t gates_sync(struct gates *g, mono_t now, const struct gate_place *places, size_t n);
+
+/* The gate stands on the interface (--gate off: that of an earlier run does not): an address may be put there. */
 bool gates_attached(const struct gates *g, int ifindex);
+
+/* What the gate has dropped and sent on, into ret (GATE_COUNT_*), which is returned; zeros without a gate. */
+const uint64_t *gates_frames(const struct gates *g, uint64_t ret[static GATE_COUNT_N]);
 
 /* Why an interface that VIPs need has no gate, "" = all is well. */
 const char *gates_problem(const struct gates *g);

@@ -16,6 +16,8 @@ static void on_gate(void *ctx, const struct elect_gate *gate)
 {
 	struct group *g = ctx;
 
+	if (memcmp(&g->gate, gate, sizeof(*gate)) == 0)
+		return; /* most steps change nothing */
 	g->gate = *gate;
 	fence_group(g->agent, g);
 }
@@ -45,6 +47,8 @@ static void on_lead(void *ctx, const char *why)
 	handover_ended(&g->move);
 	a->kernel.addr_refresh_at = mono_now(); /* adopted addresses have an old lifetime */
 	note_moves(g);
+	if (text_eq(why, ELECT_WHY_EXPIRED))
+		former_note(a, g->took_over_from, mono_now());
 	log_event(LOG_INFO, "leading", "this node holds the Lease", log_str("lease", g->leader.name), log_str("why", why));
 }
 
@@ -154,6 +158,7 @@ int group_new(struct agent *a, unsigned int number, const struct ip *ip, struct 
 	g->agent = a;
 	g->number = number;
 	g->able = number != GROUPS_OWN;
+	g->placed = true;
 	if (number == GROUPS_OWN)
 		g->ip = *ip;
 	g->adopting = mono_before(mono_now(), a->adopt_until);

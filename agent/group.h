@@ -17,6 +17,7 @@ struct group {
 	struct ip ip;
 	bool wanted; /* some record names it, or will */
 	bool able;   /* this node may hold it: it has an endpoint, where that is asked for */
+	bool placed; /* an interface of this node suits each of its VIPs that was ever up somewhere */
 	bool ending; /* not wanted any more: released, then freed */
 	struct leader leader;
 	struct elect_gate gate; /* what its VIPs may answer; borrows from the leader */

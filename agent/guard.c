@@ -26,6 +26,22 @@ static void guard_run(struct worker_job *job)
 	}
 }
 
+/* What was handed over is what the kernel has now; the former list is where the next one goes. */
+static void take_put(struct guard *g)
+{
+	struct guard_job *j = &g->job;
+	struct arp_home *spare = g->put;
+	size_t cap = g->cap_put;
+
+	g->put = j->homes;
+	g->n_put = j->n_homes;
+	g->cap_put = j->cap_homes;
+	j->homes = spare;
+	j->cap_homes = cap;
+	j->n_homes = 0;
+	g->is_put = true;
+}
+
 /* A kernel without nftables for ARP leaves the rest to arp_ignore; everything else is tried again. */
 static void guard_done(struct worker_job *job)
 {
@@ -38,26 +54,28 @@ static void guard_done(struct worker_job *job)
 			  "other interfaces of this node may answer ARP for VIPs; set net.ipv4.conf.all.arp_ignore=1",
 			  log_str("error", j->err.text));
 	IGNORE(text_copy(g->problem, sizeof(g->problem), j->result < 0 ? j->err.text : "")); /* same size */
-	g->known = j->result == 0 || j->result == -EOPNOTSUPP;
-	if (!g->known) {
+	g->without = j->result == -EOPNOTSUPP;
+	if (j->result == 0) {
+		take_put(g);
+	} else if (!g->without) {
 		g->dirty = true;
 		g->retry_at = mono_add_ms(mono_now(), RETRY_MS);
 	}
 	g->changed(g->ctx);
 }
 
-static bool homes_differ(const struct guard_job *j, const struct kernel_addr *addrs, size_t n)
+static bool homes_differ(const struct guard *g, const struct kernel_addr *addrs, size_t n)
 {
 	size_t k = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		if (addrs[i].ip.family != IP_V4)
 			continue;
-		if (k == j->n_homes || j->homes[k].ifindex != addrs[i].ifindex || !ip_eq(&j->homes[k].ip, &addrs[i].ip))
+		if (k == g->n_put || g->put[k].ifindex != addrs[i].ifindex || !ip_eq(&g->put[k].ip, &addrs[i].ip))
 			return true;
 		k++;
 	}
-	return k != j->n_homes;
+	return k != g->n_put;
 }
 
 static int homes_take(struct guard_job *j, const struct kernel_addr *addrs, size_t n)
@@ -82,8 +100,8 @@ mono_t guard_sync(struct guard *g, mono_t now, const struct kernel_addr *addrs, 
 {
 	if (g->busy)
 		return MONO_NEVER;
-	g->dirty |= homes_differ(&g->job, addrs, n);
-	if (!g->dirty)
+	g->dirty |= !g->is_put || homes_differ(g, addrs, n);
+	if (!g->dirty || g->without)
 		return MONO_NEVER;
 	if (mono_before(now, g->retry_at))
 		return g->retry_at;
@@ -97,9 +115,39 @@ mono_t guard_sync(struct guard *g, mono_t now, const struct kernel_addr *addrs, 
 	return MONO_NEVER;
 }
 
-bool guard_stands(const struct guard *g)
+bool guard_stands(const struct guard *g, const struct kernel_addr *a)
 {
-	return g->known && !g->busy && !g->dirty;
+	size_t lo = 0, hi = g->n_put;
+
+	if (g->without || a->ip.family != IP_V4)
+		return true;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int c = ip_cmp(&g->put[mid].ip, &a->ip);
+
+		if (c == 0)
+			return g->put[mid].ifindex == a->ifindex;
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return false;
+}
+
+const char *guard_problem(const struct guard *g)
+{
+	return g->without ? "" : g->problem;
+}
+
+bool guard_is_put(const struct guard *g)
+{
+	return g->is_put && !g->busy;
+}
+
+void guard_again(struct guard *g)
+{
+	g->dirty = true;
 }
 
 void guard_init(struct guard *g, struct worker *worker, void (*changed)(void *ctx), void *ctx)
@@ -110,6 +158,7 @@ void guard_init(struct guard *g, struct worker *worker, void (*changed)(void *ct
 void guard_fini(struct guard *g)
 {
 	free(g->job.homes);
+	free(g->put);
 	nlsock_free(g->job.sock);
 	*g = (struct guard){ .worker = NULL };
 }

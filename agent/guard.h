@@ -26,7 +26,10 @@ struct guard {
 	struct worker *worker;
 	struct guard_job job;
 	bool busy, dirty; /* dirty: not put since it changed or failed */
-	bool known;	  /* an outcome was had */
+	bool is_put;	  /* it was put at least once */
+	bool without;	  /* this kernel has no nftables for ARP */
+	struct arp_home *put; /* malloc; as the kernel has them; sorted */
+	size_t n_put, cap_put;
 	mono_t retry_at;
 	char problem[ERR_TEXT_MAX]; /* "" = none */
 	void (*changed)(void *ctx); /* a job has ended */
@@ -41,5 +44,14 @@ void guard_fini(struct guard *g);
  * returns when to call again. */
 mono_t guard_sync(struct guard *g, mono_t now, const struct kernel_addr *addrs, size_t n);
 
-/* The guard knows all places, or this kernel has none. */
-bool guard_stands(const struct guard *g);
+/* The guard knows this place, or this kernel has none. */
+bool guard_stands(const struct guard *g, const struct kernel_addr *a);
+
+/* Why the guard cannot be put, "" = it can, or this kernel has none. */
+const char *guard_problem(const struct guard *g);
+
+/* It was put once, and should be there. */
+bool guard_is_put(const struct guard *g);
+
+/* It is not there any more: put again with the next guard_sync(). */
+void guard_again(struct guard *g);

@@ -6,6 +6,7 @@
 
 #include "agent/agent.h"
 #include "agent/base/text.h"
+#include "agent/fence.h"
 
 /* What came of a move: for the log, and for whoever asked. */
 static void give_up(struct group *g, const char *why)
@@ -85,11 +86,13 @@ static void hear_answer(struct group *g, mono_t now)
 	struct handover *h = &g->move;
 	const struct candidate_answer *answer;
 
-	if (h->n_tried == 0 || g->leader.elect.move.stage != LEASE_STAGE_PREPARE)
+	if (h->n_tried == 0 || g->leader.elect.move.stage != LEASE_STAGE_PREPARE || !fence_settled(g->agent))
 		return;
 	switch (candidates_answer_of(g->agent->candidates, h->tried[h->n_tried - 1], g->leader.name, h->number, &answer)) {
 	case CANDIDATE_READY:
 		memcpy(h->mac, answer->mac, sizeof(h->mac));
+		if (h->mac[0] & 1) /* a group address (IEEE 802) is nobody's: nothing is redirected */
+			memset(h->mac, 0, sizeof(h->mac));
 		leader_prepared(&g->leader, now, h->number);
 		break;
 	case CANDIDATE_REFUSES:
@@ -122,6 +125,10 @@ static enum candidate_says weigh(const struct group *g, struct candidate_answer 
 		n++;
 		if (refused) {
 			IGNORE(text_copy(answer->reason, sizeof(answer->reason), refused)); /* cut is fine */
+			return CANDIDATE_REFUSES;
+		}
+		if (!vip->ifindex && vip->published) {
+			IGNORE(text_copy(answer->reason, sizeof(answer->reason), "no interface of the node suits a VIP")); /* fits */
 			return CANDIDATE_REFUSES;
 		}
 		if (!vip->ifindex)
@@ -159,9 +166,12 @@ void handover_step(struct group *g, mono_t now)
 	struct handover *h = &g->move;
 	bool holds = leader_holds(&g->leader, now);
 
-	if (h->asked && holds)
+	if (h->asked && h->asked != g->leader.seen.request.number) {
+		h->asked = 0; /* taken back, or granted by another */
+	} else if (h->asked && holds) {
 		IGNORE(handover_begin(g, now, h->asked_to, h->asked)); /* the result says what came of it */
-	h->asked = 0;
+		h->asked = 0;
+	}
 	if (h->again && holds)
 		IGNORE(ask(g, now, "*")); /* likewise */
 	if (h->number && holds)
@@ -191,11 +201,10 @@ void handover_failed(struct group *g, uint32_t number, const char *why)
 
 void handover_ended(struct handover *h)
 {
-	uint8_t mac[LINK_MAC_LEN];
-
-	memcpy(mac, h->mac, sizeof(mac)); /* frames are redirected for a while longer */
-	*h = (struct handover){ .number = 0 };
-	memcpy(h->mac, mac, sizeof(mac));
+	/* What was asked and the successor's MAC stay: the one may be granted yet, by the other frames are redirected. */
+	h->number = h->request = h->preparing = 0;
+	h->again = h->said = false;
+	h->n_tried = 0;
 }
 
 void handover_prepare(struct handover *h, uint32_t number)

@@ -17,7 +17,6 @@
 #define ASK_EVERY_MS 50
 #define REQUEST_MS 2000
 #define TIMEOUT_MS 15000
-#define GROUPS_MAX 64
 
 struct handover_args {
 	const char *group; /* number or name of the Lease */
@@ -58,7 +57,7 @@ static bool take_flag(int argc, char **argv, int *i, const char *name, const cha
 {
 	size_t len = strlen(name);
 
-	if (text_eq(argv[*i], name) && *i + 1 < argc) {
+	if (text_eq(argv[*i], name) && *i + 1 < argc && argv[*i + 1][0] != '-') {
 		*ret = argv[++*i];
 		return true;
 	}
@@ -67,6 +66,14 @@ static bool take_flag(int argc, char **argv, int *i, const char *name, const cha
 		return true;
 	}
 	return false;
+}
+
+/* RFC 1123, as the API server demands of names. */
+static bool is_name(const char *text)
+{
+	size_t len = strlen(text);
+
+	return len > 0 && len <= 253 && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-.") == len;
 }
 
 static bool parse_args(int argc, char **argv, struct handover_args *a, FILE *err)
@@ -83,6 +90,14 @@ static bool parse_args(int argc, char **argv, struct handover_args *a, FILE *err
 			return false;
 		}
 		a->group = group = argv[i];
+	}
+	if (!text_eq(a->to, "*") && !is_name(a->to)) {
+		fprintf(err, "--to: \"%.40s\" is not a node name (a-z 0-9 . -)\n", a->to);
+		return false;
+	}
+	if (!is_name(a->ns)) {
+		fprintf(err, "--namespace: \"%.40s\" is not a namespace (a-z 0-9 -)\n", a->ns);
+		return false;
 	}
 	if (timeout && (text_to_ms(timeout, &a->timeout_ms) < 0 || a->timeout_ms <= 0)) {
 		fprintf(err, "--timeout: \"%s\" is not a time with a unit, such as 15s\n", timeout);
@@ -101,8 +116,8 @@ static bool lease_path(const struct handover_args *a, struct handover_run *run, 
 	if (text_to_u64(a->group, GROUPS_MAX - 1, &number) == 0)
 		good = snprintf(name, size, "leasehold-group-%" PRIu64, number) < (int)size;
 	else
-		good = text_starts(a->group, "leasehold-") && text_copy(name, size, a->group);
-	good = good && !strpbrk(name, "/?#% ") && !strpbrk(a->ns, "/?#% ");
+		good = (text_starts(a->group, "leasehold-group-") || text_starts(a->group, "leasehold-vip-")) &&
+		       is_name(a->group) && text_copy(name, size, a->group);
 	buf_printf(&path, "/apis/coordination.k8s.io/v1/namespaces/%s/leases/%s", a->ns, name);
 	if (!good || buf_failed(&path) < 0 || !text_copy(run->path, sizeof(run->path), buf_text(&path))) {
 		fprintf(err, "%s: not a group (0 to %d) or the name of one of our Leases\n", a->group, GROUPS_MAX - 1);
@@ -220,10 +235,10 @@ static bool settled(const struct handover_run *run, uint32_t number, const char 
 		*ret_code = EXIT_FAILED;
 		return true;
 	}
-	if (!*l->holder || text_eq(l->holder, from))
-		return false;
-	IGNORE(lease_node(l->holder, node, sizeof(node))); /* only shown */
-	IGNORE(lease_node(from, before, sizeof(before))); /* only shown */
+	IGNORE(lease_node(l->holder, node, sizeof(node))); /* only compared and shown */
+	IGNORE(lease_node(from, before, sizeof(before)));  /* likewise */
+	if (!*l->holder || text_eq(node, before))
+		return false; /* nobody yet, or its agent was merely restarted */
 	if (text_eq(to, "*") || text_eq(to, node)) {
 		fprintf(out, "%s moved from %s to %s\n", name, before, node);
 		*ret_code = EXIT_OK;

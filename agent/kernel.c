@@ -193,6 +193,13 @@ mono_t kernel_sync_nat(struct kernel *k, mono_t now)
 	return MONO_NEVER;
 }
 
+void kernel_reread_nat(struct kernel *k)
+{
+	k->nat_ready = false;
+	k->nat_as_wanted = false;
+	k->need_build = true;
+}
+
 /* ---- addresses ---- */
 
 static int ip_order(const void *a, const void *b)

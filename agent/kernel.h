@@ -141,6 +141,9 @@ static inline struct kernel_slot *kernel_next(struct kernel *k)
 /* Starts what is missing between the wanted state and the kernel.  Returns when to call again at the latest. */
 mono_t kernel_sync_nat(struct kernel *k, mono_t now);
 
+/* The table is not what was observed: it is made sure of and read again with the next kernel_sync_nat(). */
+void kernel_reread_nat(struct kernel *k);
+
 /* Addresses likewise; addrs sorted by ip.  n = 0 withdraws all of ours. */
 mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr *addrs, size_t n);
 

@@ -252,7 +252,8 @@ static void put_move(const struct leader *l, const struct lease_record *record, 
 		IGNORE(text_copy(out->move.successor, sizeof(out->move.successor), record->successor)); /* same size */
 	}
 	out->result = l->result.number ? l->result : l->seen.result;
-	if (l->seen.request.number != out->result.number)
+	/* Whoever takes over has granted what was asked of another. */
+	if (l->seen.request.number != out->result.number && text_eq(record->holder, l->seen.holder))
 		out->request = l->seen.request;
 }
 
@@ -455,6 +456,14 @@ void leader_wire(struct leader *l, mono_t now, enum elect_wire wire, uint32_t pr
 	struct elect_event ev = { .kind = ELECT_EV_WIRE, .now = now, .wire = wire, .probe_id = probe_id };
 
 	leader_step(l, &ev);
+}
+
+void leader_introduced(struct leader *l, mono_t now, bool introduced)
+{
+	struct elect_event ev = { .kind = ELECT_EV_INTRODUCED, .now = now, .introduced = introduced };
+
+	if (introduced == l->elect.over.unknown)
+		leader_step(l, &ev);
 }
 
 void leader_doubt(struct leader *l, mono_t now)

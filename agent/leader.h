@@ -97,6 +97,8 @@ void leader_prepared(struct leader *l, mono_t now, uint32_t number);
 void leader_refused(struct leader *l, mono_t now, uint32_t number);
 /* What a probe found, or (probe_id 0) what was heard unasked. */
 void leader_wire(struct leader *l, mono_t now, enum elect_wire wire, uint32_t probe_id);
+/* Whether the holder of the record last seen can know this node as a candidate. */
+void leader_introduced(struct leader *l, mono_t now, bool introduced);
 /* This node's clocks have jumped, or it stood still. */
 void leader_doubt(struct leader *l, mono_t now);
 

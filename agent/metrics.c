@@ -96,6 +96,12 @@ void metrics_render(const struct metrics *m, const struct metrics_now *now, stru
 	counter(out, "announcement_errors_total", "Rounds of announcements that failed.", m->announce_errors);
 	gauge(out, "gate", "1 where the kernel gate is on.", now->gate);
 	counter(out, "gate_put_back_total", "Times the gate was removed or displaced by others and put back.", now->gate_put_back);
+	head(out, "gate_frames_total", "counter", "Frames that the gate dropped, by rule, or sent on to a successor (redirect).");
+	buf_printf(out, "leasehold_gate_frames_total{what=\"arp\"} %" PRIu64 "\n", now->gate_arp);
+	buf_printf(out, "leasehold_gate_frames_total{what=\"ip\"} %" PRIu64 "\n", now->gate_ip);
+	buf_printf(out, "leasehold_gate_frames_total{what=\"egress\"} %" PRIu64 "\n", now->gate_egress);
+	buf_printf(out, "leasehold_gate_frames_total{what=\"redirect\"} %" PRIu64 "\n", now->gate_redirected);
+	counter(out, "tables_lost_total", "Times somebody removed nftables tables of ours and they were put back.", now->tables_lost);
 	counter(out, "conflicts_total", "Claims by others of VIPs that this node held.", m->conflicts);
 	counter(out, "handovers_total", "Moves away that this node began.", m->handovers);
 	counter(out, "handovers_failed_total", "Those that failed.", m->handovers_failed);

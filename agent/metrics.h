@@ -40,7 +40,8 @@ struct metrics_now {
 	double lease_age_s; /* since the last successful renewal was sent; < 0 = never */
 	int synced, as_wanted;
 	int gate;
-	uint64_t gate_put_back;
+	uint64_t gate_put_back, tables_lost;
+	uint64_t gate_arp, gate_ip, gate_egress, gate_redirected; /* frames */
 	unsigned int overtime;
 	uint64_t netlink_errors, nat_ops, addr_ops, bad_objects;
 };

@@ -206,8 +206,13 @@ static void take_group(struct agent *a, struct vip *vip, size_t service)
 	const struct groups_choice *c = &a->choices[service];
 	const struct group *g;
 
+	const struct service *s = a->store.services[service]->object;
+
 	vip->group = UINT32_MAX;
 	vip->moving = true;
+	vip->published = false;
+	for (size_t k = 0; k < s->n_ingress; k++)
+		vip->published |= ip_eq(&s->ingress[k], &vip->ip);
 	for (size_t k = 0; k < d->n_ips; k++) {
 		if (!ip_eq(&d->ips[k], &vip->ip))
 			continue;
@@ -223,7 +228,8 @@ static void take_group(struct agent *a, struct vip *vip, size_t service)
 static int take_vips(struct agent *a)
 {
 	const struct wanted *w = &kernel_next(&a->kernel)->wanted;
-	struct kernel_addr *addrs = reallocarray(a->addrs, w->n_vips + 1, sizeof(*addrs));
+	size_t room = w->n_vips > a->vips.n ? w->n_vips : a->vips.n; /* the old table stays if there is no memory for the new */
+	struct kernel_addr *addrs = reallocarray(a->addrs, room + 1, sizeof(*addrs));
 	int r;
 
 	if (!addrs)

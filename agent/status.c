@@ -46,6 +46,10 @@ bool agent_ready(struct agent *a, struct buf *why)
 		buf_printf(why, "an interface for VIPs has no gate: %s\n", gates_problem(&a->gates));
 		ready = false;
 	}
+	if (*guard_problem(&a->guard)) {
+		buf_printf(why, "other interfaces may answer ARP for VIPs: %s\n", guard_problem(&a->guard));
+		ready = false;
+	}
 	if (a->stop != STOP_NO) {
 		buf_puts(why, "stopping\n");
 		ready = false;

@@ -6,7 +6,7 @@
 #include "agent/fence.h"
 #include "agent/kube/object_json.h"
 
-#define STOP_HAND_OVER_MS 2000
+#define STOP_HAND_OVER_MS 4000
 #define STOP_WITHDRAW_MS 1000
 #define STOP_RELEASE_MS 3000
 #define STOP_ASK_MS 1000
@@ -20,7 +20,9 @@ void stop_begin(struct agent *a, int signal)
 	a->stop_by = mono_add_ms(now, STOP_HAND_OVER_MS);
 	candidates_leaving(a->candidates, true);
 	for (size_t i = 0; i < a->n_groups; i++)
-		if (!handover_moving(&a->groups[i]->move) && leader_holds(&a->groups[i]->leader, now))
+		if (handover_moving(&a->groups[i]->move))
+			a->groups[i]->move.any = true; /* if the one asked for does not get ready, another may */
+		else if (leader_holds(&a->groups[i]->leader, now))
 			IGNORE(handover_begin(a->groups[i], now, "*", 0)); /* nobody there: withdrawn and released */
 }
 
@@ -65,6 +67,14 @@ void stop_released(struct agent *a)
 	buf_fini(&path);
 }
 
+static bool holds_any(const struct agent *a, mono_t now)
+{
+	for (size_t i = 0; i < a->n_groups; i++)
+		if (leader_holds(&a->groups[i]->leader, now))
+			return true;
+	return false;
+}
+
 static size_t addresses_up(const struct agent *a)
 {
 	const struct link_state *s = link_watch_state(a->kernel.links);
@@ -88,13 +98,14 @@ mono_t stop_step(struct agent *a, mono_t now)
 	}
 	if (a->stop == STOP_WITHDRAWING) {
 		size_t up = addresses_up(a);
+		bool open = holds_any(a, now) && !fence_settled(a);
 
-		if ((a->kernel.addr_busy || up > 0) && !mono_reached(now, a->stop_by))
+		if ((a->kernel.addr_busy || up > 0 || open) && !mono_reached(now, a->stop_by))
 			return a->stop_by;
 		if (up > 0)
 			log_event(LOG_WARN, "withdrawal_failed", "addresses could not be removed; they will expire",
 				  log_int("addresses", (int64_t)up));
-		if (up > 0 && !a->gates.gate) {
+		if (open || (up > 0 && !a->gates.gate)) {
 			/* Nobody is told to take over what this node still answers for. */
 			stop_released(a);
 			return stop_step(a, now);

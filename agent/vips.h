@@ -20,6 +20,7 @@ struct vip {
 	unsigned int group; /* index of the group whose Lease governs it; the owner's to set after vips_update() */
 	uint8_t recorded; /* the group as records name it (core/groups.h) */
 	bool moving; /* the record is to name another: nobody answers meanwhile */
+	bool published; /* a Service shows it: some node could have it, so one that cannot is no candidate; the owner's to set */
 	bool ready; /* data plane and address are up here */
 	bool known; /* whether it was up here has been looked at */
 	bool live;  /* ready, and this node answers for it */

@@ -54,7 +54,7 @@ static void claim(struct elect *e, mono_t now, struct elect_actions *ret)
 	static const char *const whys[] = {
 		[HOLDER_ABSENT] = "there was no lease",	     [HOLDER_NOBODY] = "the lease was free",
 		[HOLDER_SELF] = "the lease was still ours",  [HOLDER_FORMER] = "the lease was this node's",
-		[HOLDER_CEDED] = "handed over to us",	     [HOLDER_OTHER] = "the holder's lease expired",
+		[HOLDER_CEDED] = "handed over to us",	     [HOLDER_OTHER] = ELECT_WHY_EXPIRED,
 	};
 	enum holder_kind kind = elect_holder_kind(e);
 	struct lease_record r = elect_own_record(e);
@@ -177,8 +177,10 @@ static void on_seen(struct elect *e, const struct elect_event *ev, struct elect_
 /* Deleted while we lead.  Until our deadline nobody else can have held, so there is nobody to wait for. */
 static void lost_object(struct elect *e, mono_t now, struct elect_actions *ret)
 {
+	bool claimed = e->move.shut; /* a successor may have written over our CLAIM, and hold */
+
 	stop_holding(e, now, ret, "the lease was deleted");
-	e->known = false;
+	e->known = claimed;
 	follow(e, now);
 }
 
@@ -426,6 +428,9 @@ static void on_event(struct elect *e, const struct elect_event *ev, struct elect
 		break;
 	case ELECT_EV_WIRE:
 		on_wire(e, ev, ret);
+		break;
+	case ELECT_EV_INTRODUCED:
+		elect_hold_introduced(e, ev->introduced);
 		break;
 	case ELECT_EV_DOUBT:
 		on_doubt(e, ev->now, ret);

@@ -67,7 +67,7 @@
  * yields when a known candidate answers or announces: FOLLOW; and resumes when the VIPs stay silent for two durations and
  * there is still no word from the API.  Whoever wins an expired hold record leads with its ARP gate shut and has the wire
  * probed; while somebody answers it announces all the same, so that the old holder hears it and yields; it opens when a
- * probe is silent, or after one more duration.  A claim over an expired hold record that failed is repeated only after a
+ * probe is silent, or after one more duration (not while a holder answers that cannot know us, see INTRODUCED).  A claim over an expired hold record that failed is repeated only after a
  * third of the duration: the holder, who tries far more often, comes first when writes work again.
  *  - Overtime begins 50 ms before the deadline, so that the gate never lapses.  Whoever comes more than 50 ms after it
  *    stood still: somebody may have claimed.  The same when a rolling deadline passes: FOLLOW, as after yielding.  It is two
@@ -91,6 +91,7 @@
 
 #define ELECT_ACTIONS_MAX 8
 #define ELECT_RENEW_MS_MIN 20
+#define ELECT_WHY_EXPIRED "the holder's lease expired" /* 'why' of a LEAD that another node did not let go of */
 
 struct elect_config {
 	char identity[LEASE_HOLDER_MAX];
@@ -123,6 +124,7 @@ enum elect_event_kind {
 	ELECT_EV_PREPARED,   /* the successor says that it is ready for 'handover' */
 	ELECT_EV_REFUSED,    /* the successor says that it cannot */
 	ELECT_EV_WIRE,	     /* 'wire': what a probe found (probe_id), or what was heard unasked (probe_id 0) */
+	ELECT_EV_INTRODUCED, /* introduced: whether the holder of the record known can know this node as a candidate */
 	ELECT_EV_DOUBT,	     /* this node's clocks have jumped, or it stood still: withdraw first, ask later */
 };
 
@@ -145,6 +147,7 @@ struct elect_event {
 	char successor[LEASE_HOLDER_MAX]; /* HANDOVER */
 	enum elect_wire wire;		 /* WIRE */
 	uint32_t probe_id;		 /* WIRE */
+	bool introduced;		 /* INTRODUCED; until it is said: true */
 };
 
 enum elect_action_kind {
@@ -169,7 +172,7 @@ struct elect_action {
 	char version[LEASE_VERSION_MAX]; /* UPDATE */
 	int64_t timeout_ms;		 /* CREATE, UPDATE, GET: one attempt's bound */
 	mono_t deadline;		 /* LEAD, HOLD */
-	const char *why; /* LEAD (ELECT_WHY_EXPIRED), FOLLOW, UNPREPARE, HANDOVER_FAILED: static text for logs, e.g. "lease expired" */
+	const char *why; /* LEAD, FOLLOW, UNPREPARE, HANDOVER_FAILED: static text for logs, e.g. "lease expired" */
 	uint32_t handover;		 /* PREPARE, HANDOVER_FAILED */
 	uint32_t probe_id;		 /* PROBE; never 0 */
 };
@@ -213,6 +216,9 @@ struct elect_overtime {
 	int64_t look_ms;	/* claimed over an expired hold record of that duration: look before opening; 0 = no */
 	bool looking;		/* LEADING over an expired hold record: ARP shut until the wire is silent */
 	mono_t look_until;
+	bool answered;		/* looking: a candidate answered the last probe */
+	bool patient;		/* looking on past look_until: nothing is announced any more */
+	bool unknown;		/* the former holder takes us for a stranger, and will not yield: look on while it answers */
 	uint32_t probe_id;
 	bool probe_pending;
 	mono_t next_probe, probe_timeout;

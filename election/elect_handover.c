@@ -177,7 +177,7 @@ bool elect_handover_known(struct elect *e, mono_t now)
 	handed = named && (e->move.shut || e->move.number != 0);
 	if (handed)
 		e->move.redirect_until = mono_add_ms(now, REDIRECT_MS);
-	else if (!named)
+	else if (!named && (e->move.shut || e->move.number != 0)) /* a move that is over: the successor sends it on */
 		e->move.redirect_until = (mono_t){ 0 };
 	e->move.shut = false;
 	e->move.stage = LEASE_STAGE_NONE;

@@ -127,7 +127,7 @@ void elect_hold_written(struct elect *e, mono_t now, bool lead)
 		e->over.looking = true;
 		e->over.look_until = mono_add_ms(now, e->over.look_ms);
 		e->over.next_probe = now;
-		e->over.probe_pending = false;
+		e->over.probe_pending = e->over.answered = e->over.patient = false;
 	}
 }
 
@@ -140,8 +140,20 @@ static void look_ends(struct elect *e, struct elect_actions *ret)
 
 void elect_hold_look(struct elect *e, mono_t now, struct elect_actions *ret)
 {
-	if (e->over.looking && mono_reached(now, e->over.look_until) && mono_before(now, e->deadline))
+	if (!e->over.looking || !mono_reached(now, e->over.look_until) || !mono_before(now, e->deadline))
+		return;
+	if (e->over.unknown && e->over.answered) {
+		e->over.look_until = mono_add_ms(now, e->over.look_ms);
+		e->over.answered = false; /* until the next probe says so again */
+		e->over.patient = true;
+	} else {
 		look_ends(e, ret);
+	}
+}
+
+void elect_hold_introduced(struct elect *e, bool introduced)
+{
+	e->over.unknown = !introduced;
 }
 
 static void resume(struct elect *e, mono_t now, struct elect_actions *ret)
@@ -181,8 +193,10 @@ bool elect_hold_wire(struct elect *e, const struct elect_event *ev, struct elect
 		if (asked)
 			e->over.probe_pending = false;
 		if (asked && e->over.looking) {
-			e->over.next_probe = mono_add_ms(ev->now, LOOK_AGAIN_MS);
-			elect_act(ret, ELECT_DO_ANNOUNCE);
+			e->over.answered = true;
+			e->over.next_probe = mono_add_ms(ev->now, e->over.patient ? probe_ms(e) : LOOK_AGAIN_MS);
+			if (!e->over.patient)
+				elect_act(ret, ELECT_DO_ANNOUNCE);
 		}
 		return e->over.on;
 	}

@@ -66,7 +66,8 @@ static bool reserve_addrs(struct link_table *t, size_t n)
 static bool link_eq(const struct link *a, const struct link *b)
 {
 	return a->index == b->index && strcmp(a->name, b->name) == 0 && memcmp(a->mac, b->mac, sizeof(a->mac)) == 0 &&
-	       a->ethernet == b->ethernet && a->up == b->up && a->carrier == b->carrier && a->loopback == b->loopback;
+	       a->ethernet == b->ethernet && a->up == b->up && a->carrier == b->carrier && a->loopback == b->loopback &&
+	       a->born == b->born;
 }
 
 /* The first link whose index is not below 'index'. */
@@ -88,17 +89,20 @@ static size_t find_link(const struct link_table *t, int index)
 enum link_table_result link_table_put_link(struct link_table *t, const struct link *link)
 {
 	size_t at = find_link(t, link->index);
+	struct link next = *link;
 
 	if (at < t->n_links && t->links[at].index == link->index) {
-		if (link_eq(&t->links[at], link))
+		next.born = t->links[at].born;
+		if (link_eq(&t->links[at], &next))
 			return LINK_TABLE_SAME;
-		t->links[at] = *link;
+		t->links[at] = next;
 		return LINK_TABLE_CHANGED;
 	}
 	if (!reserve_links(t, t->n_links + 1))
 		return LINK_TABLE_NO_MEMORY;
 	memmove(&t->links[at + 1], &t->links[at], (t->n_links - at) * sizeof(*t->links));
-	t->links[at] = *link;
+	next.born = ++t->births;
+	t->links[at] = next;
 	t->n_links++;
 	return LINK_TABLE_CHANGED;
 }

@@ -21,6 +21,7 @@ struct link_table {
 	size_t n_addrs, cap_addrs;
 	struct link_default v4, v6;
 	bool v6_from_ra;
+	uint32_t births; /* of links, since the beginning; survives a reset */
 };
 
 enum link_table_result {

@@ -26,7 +26,7 @@ MUST_USE int nat_elem_put_former(struct batch *b, const struct ip *ips, size_t n
 
 /* Calls 'each' for every element of a NEWSETELEM message of our table, as the op that adds it.  A frontend whose
  * verdict is not one of ours (jumped elsewhere) has n_slots 0.  -EBADMSG: not such a message, or cut, or elements
- * of another shape (those before it were reported, and all of former4 and former6); -ENOENT: of another table or set. */
+ * of another shape, or of former4 or former6 (those before it were reported); -ENOENT: of another table or set. */
 MUST_USE int nat_elem_parse(const void *data, size_t len, void (*each)(void *ctx, const struct nat_op *op), void *ctx);
 
 /* "192.0.2.1 . tcp . 80 . 7 : 198.51.100.1 . 8080 (map slots4)" for messages; returns buf. */

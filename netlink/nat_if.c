@@ -5,6 +5,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <string.h>
 
 #include "agent/base/text.h"
@@ -279,4 +282,23 @@ int nat_if_remove(struct nlsock *s, struct err_info *err)
 	if (r == -ENOENT)
 		return 0;
 	return r < 0 ? err_wrap(err, r, "removing") : 0;
+}
+
+static int present(struct nlsock *s, uint8_t family, bool *ret, struct err_info *err)
+{
+	unsigned char buf[NAT_READ_MAX] __attribute__((aligned(16)));
+	struct nlmsghdr *nlh = nat_frame_read(buf, NAT_READ_TABLE, NULL);
+	int r;
+
+	((struct nfgenmsg *)mnl_nlmsg_get_payload(nlh))->nfgen_family = family;
+	r = nlsock_request(s, nlh, NULL, err);
+	*ret = r == 0;
+	return r == -ENOENT ? 0 : r;
+}
+
+int nat_if_present(struct nlsock *s, bool *ret_inet, bool *ret_arp, struct err_info *err)
+{
+	int r = present(s, NFPROTO_INET, ret_inet, err);
+
+	return r == 0 ? present(s, NFPROTO_ARP, ret_arp, err) : r;
 }

@@ -3,6 +3,7 @@
  * Called on a worker thread; may wait for the namespace's nft commit mutex. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "agent/base/nat.h"
@@ -26,7 +27,8 @@ MUST_USE int nat_if_apply(struct nlsock *s, const struct nat_op *ops, const size
 /* Makes backends[0..n) the whole content of former4 and former6 (nat_layout.h), for timeout_ms milliseconds from now, in
  * one transaction; n = 0 empties them.  Retried like nat_if_apply().  -ENOENT: there is no table; -E2BIG: n >
  * NAT_FORMER_MAX; -EINVAL: no timeout, or an address of no family. */
-MUST_USE int nat_if_former(struct nlsock *s, const struct ip *backends, size_t n, uint32_t timeout_ms, struct err_info *err);
+MUST_USE int nat_if_former(struct nlsock *s, const struct ip *backends, size_t n, uint32_t timeout_ms,
+			   struct err_info *err);
 
 /* What the kernel holds, freed by nat_dump_free(). */
 struct nat_dump {
@@ -54,3 +56,6 @@ void nat_dump_free(struct nat_dump *d);
 
 /* Removes the table; absent is success. */
 MUST_USE int nat_if_remove(struct nlsock *s, struct err_info *err);
+
+/* Whether the tables "inet leasehold" and "arp leasehold" are there; changes nothing. */
+MUST_USE int nat_if_present(struct nlsock *s, bool *ret_inet, bool *ret_arp, struct err_info *err);

@@ -19,6 +19,7 @@ struct link {
 	bool up;		   /* IFF_UP */
 	bool carrier;		   /* IFF_LOWER_UP */
 	bool loopback;
+	uint32_t born; /* differs when the kernel made the interface anew under the same index: what stood on it is gone */
 };
 
 struct link_addr {

@@ -127,12 +127,14 @@ static int spec_decode(const struct walk *spec, struct kube_lease *l, struct err
 {
 	const struct walk_range range = { 0, INT32_MAX }; /* both are int32 in the API */
 	int64_t transitions = 0;
+	const char *holder;
 	int r;
 
-	if ((r = walk_copy(spec, "holderIdentity", l->holder, sizeof(l->holder), err)) < 0 ||
-	    (r = walk_int(spec, "leaseDurationSeconds", range, &l->seconds, err)) < 0 ||
+	if ((r = walk_text(spec, "holderIdentity", &holder, err)) < 0 || (r = walk_int(spec, "leaseDurationSeconds", range, &l->seconds, err)) < 0 ||
 	    (r = walk_int(spec, "leaseTransitions", range, &transitions, err)) < 0)
 		return r;
+	/* One that is longer than any of ours is somebody else's all the same, and runs out like any other. */
+	IGNORE(text_copy(l->holder, sizeof(l->holder), holder)); /* cut */
 	l->transitions = (uint32_t)transitions;
 	return 0;
 }

@@ -44,7 +44,7 @@ struct kube_lease_result {
 
 struct kube_lease {
 	char name[254];
-	char holder[320];	/* spec.holderIdentity, "" = absent or empty */
+	char holder[320];	/* spec.holderIdentity, cut to fit; "" = absent or empty */
 	int64_t seconds;	/* spec.leaseDurationSeconds, 0 = absent */
 	int64_t annotation_ms;	/* leasehold.io/duration-ms, 0 = absent or not a number 1..86400000 */
 	uint32_t transitions;

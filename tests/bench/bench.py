@@ -1,6 +1,7 @@
 """`make bench`: failover times beside keepalived (and kube-vip), memory, API load, creation time.
 
-    RUNS=n            runs of each event and of the creation time (else 5; kill -9, SIGSTOP and handover 20)
+    RUNS=n            runs of each event and of the creation time (else 5; kill -9, SIGSTOP and handover 20; loaded
+                      ones and the other programs 3)
     API=kube|fake     the API server (kube where tests/kube is built, else fake)
     LEASE=3s RENEW=750ms   Leasehold's times
     ADVERT=1          keepalived's advert_int in seconds
@@ -90,7 +91,8 @@ class Bench:
                 Row("kill -9", loaded, True, dark_aim=crash), Row("SIGSTOP", loaded, True, dark_aim=crash)]
 
     def quick_rows(self):
-        return [Row("kill -9", self.runs or 10, dark_aim=600), Row("SIGSTOP", self.runs or 10, frozen_s=3, dark_aim=600)]
+        return [Row("kill -9", self.runs_of(), dark_aim=600),
+                Row("SIGSTOP", self.runs_of(), frozen_s=3, dark_aim=600)]
 
     def blocks(self, cluster, neighbours):
         """[(title, contender, rows)]"""
@@ -103,7 +105,7 @@ class Bench:
                  ("leasehold, Lease 400ms, renewed every 100ms", leasehold("400ms", "100ms"), self.quick_rows())]
         for contender in neighbours:
             found.append((f"{contender.name}, {contender.configuration()}", contender,
-                          [Row(event, self.runs_of()) for event in contender.events]))
+                          [Row(event, self.runs or 3) for event in contender.events]))
         chosen = self.events
         return [(title, contender, [row for row in rows if not chosen or row.event in chosen])
                 for title, contender, rows in found if not self.only_contender or contender.name == self.only_contender]

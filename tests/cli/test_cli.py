@@ -127,7 +127,10 @@ def test_both_policies_are_real(policy):
 def test_handover_refuses_what_it_cannot_mean(tmp_path):
     for argv, part in [(["--what"], "--what"), (["99"], "99: not a group"), (["other-lease"], "other-lease: not a group"),
                        (["leasehold-a/b"], "not a group"), (["0", "1"], "1: no such flag"), (["--to"], "--to"),
-                       (["--timeout", "5"], "--timeout: \"5\" is not a time"), (["--namespace", "a?b"], "not a group")]:
+                       (["--timeout", "5"], "--timeout: \"5\" is not a time"), (["--namespace", "a?b"], "--namespace: \"a?b\" is not a namespace"),
+                       (["--to", ""], "--to: \"\" is not a node name"), (["--to", "a b"], "--to: \"a b\""),
+                       (["--to", "--timeout", "2s"], "--to: no such flag, or its value is missing"),
+                       (["leasehold-node-node1"], "not a group"), (["--namespace", ""], "--namespace: ")]:
         r = run("handover", *argv)
         assert r.returncode == 2 and part in r.stderr and r.stdout == "", argv
     r = run("handover", "--kubeconfig", tmp_path / "none")

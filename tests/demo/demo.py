@@ -163,7 +163,7 @@ def strike(story, cluster, vips, strike_holder, planned):
     if planned:
         story.promise("a planned move loses nothing", not any(trace.lost() for trace in seen.traces.values()))
     story.promise("never two nodes at once: 0 ms, neither who was asked nor on the wire",
-                  seen.two_macs_ms() == 0 and not seen.neigh.duplicates())
+                  seen.two_macs_ms() == 0 and not seen.neigh.two_macs())
     story.promise("established TCP connections live on, busy ones and idle ones", alive == CONNECTIONS)
     return old, new
 

@@ -332,7 +332,7 @@ def install_rbac(plane):
 
 
 class Observation:
-    """What probes saw of some VIPs: `traces` by VIP (`slow`: those of the slow client), `neigh` and `claims` once stopped."""
+    """What probes saw of some VIPs: `traces` by VIP (`slow`: the slow client's), `neigh` and `claims` once stopped."""
 
     def __init__(self, cluster, probes, neigh, wire):
         self._cluster, self._probes, self._neigh, self._wire = cluster, probes, neigh, wire
@@ -362,11 +362,9 @@ class Observation:
     def require_one_claimant(self):
         """Nobody saw two nodes stand for a VIP: neither one who asked, nor the wire."""
         macs = self._cluster.lab.mac_owner
-        doubles = [(vip, [macs(m) for m in both]) for _, vip, both in self.neigh.duplicates()]
-        if doubles:
-            raise AgentError(f"{len(doubles)} requests were answered by two nodes, first {doubles[0]}")
-        if (both := self.claims.overlaps(kinds=NEIGHBOUR_KINDS)):
-            raise AgentError("two nodes claimed " + "; ".join(
+        both = self.neigh.two_macs() + self.claims.overlaps(kinds=NEIGHBOUR_KINDS)
+        if both:
+            raise AgentError("two nodes stood for " + "; ".join(
                 f"{o.vip} for {o.ms:.1f} ms: {[macs(m) for m in o.macs]}" for o in both))
 
     def two_macs_ms(self):

@@ -104,8 +104,10 @@ def test_a_gate_removed_by_hand_is_put_back(cluster, what):
         seen.wait_answers()
         seen.stop()
     one_answerer(seen)
-    for trace in seen.traces.values():
-        assert trace.lost(until=at) == []
+    # Adding or removing clsact stops the device for a moment (net/sched/sch_api.c, qdisc_graft()).
+    if what != "clsact":
+        for trace in seen.traces.values():
+            assert trace.lost(until=at) == []
 
 
 def test_a_flush_of_all_nftables_does_not_open_the_gate_and_is_repaired(cluster):

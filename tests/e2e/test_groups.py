@@ -97,6 +97,18 @@ def test_who_shares_an_address_shares_its_group(cluster, grouped):
     assert recorded(sharer) == lease
 
 
+def test_an_address_given_out_again_keeps_its_group(cluster, grouped):
+    """The former group's holder may not have seen yet that it was let go; group 1 would be the emptiest."""
+    by_group = {recorded(s): s for s in grouped}
+    vip = by_group["leasehold-group-3"].vips()[0]
+    for group in (1, 3):
+        by_group[f"leasehold-group-{group}"].delete()
+    cluster.wait_gone(vip)
+    again = cluster.service("again", annotations={"leasehold.io/addresses": vip})
+    assert again.wait_vips(1) == [vip]
+    assert recorded(again) == "leasehold-group-3"
+
+
 def test_an_allocation_without_a_record_counts_as_group_0(cluster):
     service = cluster.service(annotations={"leasehold.io/allocated": "192.0.2.230"})
     cluster.start_agents(cluster.lab.nodes[:2], groups=GROUPS)

@@ -6,10 +6,11 @@ probe.py starts these and works out what their records mean; here is only sendin
 writing down.  Standard library only, plain sockets, so that a start takes milliseconds and a probe
 every 2 ms a few per cent of one CPU.
 
-A process prints {"ready": true} when its sockets stand and then obeys lines on its stdin:
-"stats" prints counters, "dump" prints all records, "take" prints and forgets them (sniff), "speak" lets idle
-connections talk (streams), "stop" stops sending, waits `linger_ms` for late answers, prints all records and ends.  End of stdin ends it too.  All times are CLOCK_MONOTONIC
-nanoseconds; the time of an arrival is the kernel's receive timestamp carried over to that clock.
+A process prints {"ready": true} when its sockets stand and then obeys lines on its stdin: "stats" prints
+counters, "dump" prints all records, "take" prints and forgets them (sniff), "speak" lets idle connections
+talk (streams), "stop" stops sending, waits `linger_ms` for late answers, prints all records and ends.  End
+of stdin ends it too.  All times are CLOCK_MONOTONIC nanoseconds; the time of an arrival is the kernel's
+receive timestamp carried over to that clock.
 """
 
 import array

@@ -4,6 +4,7 @@ than the one that did it.  The C side is kernel_driver.c."""
 
 import contextlib
 import errno
+import json
 import os
 import re
 import socket
@@ -232,6 +233,8 @@ def test_ensure_again_sends_nothing(net):
     "flush chain inet leasehold nat-postrouting; flush chain inet leasehold guard-prerouting;"
     "delete set inet leasehold homes4;"
     "add rule inet leasehold nat-postrouting masquerade comment \"layout 1\"",
+    "flush chain inet leasehold nat-postrouting; delete set inet leasehold former4;"
+    "delete set inet leasehold former6; add rule inet leasehold nat-postrouting masquerade comment \"layout 2\"",
     "delete table inet leasehold",
 ])
 def test_ensure_mends_the_frame(net, damage):
@@ -241,6 +244,47 @@ def test_ensure_mends_the_frame(net, damage):
     net.drive("nat-ensure")
     # A chain or map that was made anew stands elsewhere in the listing, with the same lines.
     assert sorted(net.nft("list", "table", "inet", "leasehold").splitlines()) == whole
+
+
+def former(net):
+    """The elements of former4 and former6 with their timeouts in ms."""
+    found = {}
+    for name in ("former4", "former6"):
+        text = net.nft("-j", "list", "set", "inet", "leasehold", name)
+        for part in json.loads(text)["nftables"]:
+            for elem in part.get("set", {}).get("elem", []):
+                found[elem["elem"]["val"]] = (elem["elem"]["timeout"], elem["elem"]["expires"])
+    return found
+
+
+def test_backends_of_a_former_holder_expire_and_are_no_part_of_the_dump(net):
+    net.drive("nat-ensure")
+    net.drive.apply(["vip-add 192.0.2.200"])
+    net.drive("nat-former 600000 198.51.100.1 2001:db8::1 198.51.100.2")
+    assert {a: t for a, (t, _) in former(net).items()} == {"198.51.100.1": 600, "2001:db8::1": 600, "198.51.100.2": 600}
+    assert net.drive("nat-dump") == ["vip-add 192.0.2.200"]
+    # Others instead, and a new time for one that stays.
+    net.drive("nat-former 900000 198.51.100.2 198.51.100.3")
+    now = former(net)
+    assert set(now) == {"198.51.100.2", "198.51.100.3"}
+    assert all(timeout == 900 and expires > 700 for timeout, expires in now.values())
+    net.drive("nat-ensure")
+    assert set(former(net)) == set(now)
+    net.drive("nat-former 0")
+    assert former(net) == {}
+    net.drive("nat-former 100 198.51.100.1 2001:db8::1")
+    wait_for(lambda: former(net) == {}, what="the elements to expire")
+
+
+def test_backends_of_a_former_holder_must_expire(net):
+    with pytest.raises(DriverError) as e:
+        net.drive("nat-former 1000 198.51.100.1")
+    assert e.value.errno == errno.ENOENT
+    net.drive("nat-ensure")
+    with pytest.raises(DriverError) as e:
+        net.drive("nat-former 0 198.51.100.1")
+    assert e.value.errno == errno.EINVAL
+    assert former(net) == {}
 
 
 def test_another_layouts_rules_go_and_everybody_elses_stay(net):
@@ -276,14 +320,16 @@ def test_nft_prints_the_table_and_reads_its_own_listing(net):
     for line in ("203.0.113.1 . udp . 53 . 12 : 198.51.100.7 . 5353",
                  "203.0.113.1 . udp . 53 : goto hash-13",
                  "2001:db8::c8 . tcp . 1 : goto hash-13",
-                 "ip daddr . meta l4proto . th dport vmap @dispatch4 comment \"layout 2\"",
+                 "ip daddr . meta l4proto . th dport vmap @dispatch4 comment \"layout 3\"",
                  "dnat ip6 to ip6 daddr . meta l4proto . th dport . jhash ip6 saddr . th sport mod 61"
-                 " seed 0x4c48 map @slots6 comment \"layout 2\"",
+                 " seed 0x4c48 map @slots6 comment \"layout 3\"",
                  "192.0.2.200 . \"lo\"", "2001:db8:1:2:3:4:5:6 . sctp . 443",
                  "ct status dnat ct original ip daddr . iif @homes4 ct original ip daddr . oif @homes4"
                  " snat ip to ct original ip daddr comment",
                  "ct status dnat ct original ip6 daddr . iif @homes6 ip6 daddr @locals6"
                  " snat ip6 to ct original ip6 daddr comment",
+                 "ct status dnat ct original ip daddr @vips4 ip daddr @former4 tcp flags syn / syn,ack masquerade",
+                 "ct status dnat ct original ip6 daddr @vips6 ip6 daddr @former6 meta l4proto != tcp masquerade",
                  "ct status dnat ct original ip daddr @vips4 masquerade",
                  "ip saddr @vips4 ip daddr . meta l4proto . th dport @guards4 ct zone set 19528",
                  "ip6 daddr @vips6 ip6 saddr . meta l4proto . th sport @guards6 fib daddr type != local"

@@ -1,10 +1,12 @@
 """Connections outlive the holder of their VIP: it moves between two nodes, by plan and by crash, there and back,
 and whoever was connected stays so, wherever the backend is (a pod of either node, a machine on the LAN).  What makes
-it so is taken away in turn (source NAT to the VIP, guard, zone), and then connections do die.
+it so is taken away in turn (source NAT to the VIP, guard, zone, the former holder's backends), and then connections do die.
 
 No agent here: the node's part is played by kernel_driver.c, through netlink/, as the agent would."""
 
 import contextlib
+import ipaddress
+import select
 import socket
 import threading
 import time
@@ -20,6 +22,7 @@ from netns.test_kernel import (DRIVER, TCP, UDP, VIP4, VIP6, Driver, ask_tcp, as
 from netns.test_kernel import pytestmark  # noqa: F401  (marks and reason to skip)
 
 CLIENTS = 12  # connections of each kind in a test
+FLOWS = 40  # so many new ones meet every backend
 ALL = ("pod1-1", "pod2-1", "lan")
 PADDING = b"." * 3000  # of a line: windows move on
 PATIENCE_S = 10  # for retransmissions after some darkness
@@ -399,6 +402,66 @@ def test_connections_outlive_a_crash_and_the_way_back(lab, nodes, vip):
         assert all(chatter.alive.values())
         assert living(idle) == names(idle)
         assert living(flows) == names(flows)
+
+
+# ---- a dead holder whose address is still up --------------------------------------------------
+
+@contextlib.contextmanager
+def dead_with_its_address(host, vip):
+    """What a shut gate leaves of a holder: the VIP is its own, and it tells nobody."""
+    target = int(ipaddress.ip_address(vip))
+    ask = f"icmpv6 type nd-neighbor-solicit @th,64,128 {target:#034x}" if ":" in vip else f"arp daddr ip {vip}"
+    family = "inet" if ":" in vip else "arp"
+    host.nft(script=f"table {family} dead {{ chain in {{ type filter hook input priority 0; {ask} drop; }}; }}\n")
+    try:
+        yield
+    finally:
+        host.nft(script=f"delete table {family} dead\n")
+
+
+def who_answers(host, vip, kind, patience_s):
+    """New flows: {backend: the client's addresses that it saw}, and how many stay without an answer."""
+    found, flows = {}, []
+    with contextlib.ExitStack() as stack:
+        with host.entered():
+            flows = [stack.enter_context(socket.socket(family_of(vip), kind)) for _ in range(FLOWS)]
+        for sock in flows:
+            sock.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                sock.connect((vip, 80))
+            if kind == socket.SOCK_DGRAM:
+                sock.send(b"x")
+        deadline = time.monotonic() + patience_s
+        while flows and (left := deadline - time.monotonic()) > 0:
+            for sock in select.select(flows, [], [], left)[0]:
+                name, seen = sock.recv(4096).decode().replace("x|", "").replace("|", " ").split()[:2]
+                found.setdefault(name, set()).add(seen)
+                flows.remove(sock)
+    return found, len(flows)
+
+
+@pytest.mark.parametrize("vip", [VIP4, VIP6])
+@pytest.mark.parametrize("former", [True, False], ids=["former", "no-former"])
+def test_backends_of_a_dead_holder_are_reached_while_its_address_is_up(lab, nodes, vip, former):
+    """Its node drops what has its own address as the source, so new flows are masqueraded there; those that were there
+    before go on by themselves when the address has gone."""
+    a, b = nodes
+    for drive in nodes:
+        load(drive, vip, [lab.pods[0], lab.pods[2], lab.api])
+    hold(a, vip)
+    with talking(lab.client, vip, meets=ALL) as talks, dead_with_its_address(a.host, vip):
+        hold(b, vip)
+        if former:
+            b(f"nat-former 600000 {address_of(lab.pods[0], vip)}")
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            found, silent = who_answers(lab.client, vip, kind, PATIENCE_S if former else 2)
+            assert found == {**({"pod1-1": {address_of(b.host, vip)}} if former else {}),
+                             "pod2-1": {vip}, "lan": {vip}}
+            assert (silent == 0) == former
+        for talk in talks:
+            talk.say()
+        leave(a, vip, flush=False)
+        assert sorted(t.name for t in talks if t.hear()) == names(talks)
 
 
 # ---- elsewhere --------------------------------------------------------------------------------

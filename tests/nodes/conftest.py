@@ -18,6 +18,9 @@ from nodes.installed import REPLICAS, installed_cluster
 # The pools of the lab as CIDRs.
 RANGES = "192.0.2.192/26,2001:db8::c0/122"
 CONNECTIONS, IDLE = 12, 6
+# Of 500 a second: a write to etcd and its way through a watch lie between the old holder's last frame and the new one's
+# first, for pods on either node.  Who is sent to the wrong node loses ten times as many.
+LOST_A_MOVE = 50
 
 
 @pytest.fixture(scope="session", name="cluster")
@@ -62,12 +65,13 @@ def note(record_property):
 
 @pytest.fixture
 def closely(cluster, vips, note):
-    """closely(WHAT, lossless=..., connections=...): while something is done to the holder two clients ask each VIP 500
+    """closely(WHAT, moves=..., connections=...): while something is done to the holder two clients ask each VIP 500
     times a second, one of them deaf to announcements, and hold connections.  Nobody may see two nodes answer; the
-    connections live on, and lossless says that no question may be lost.
+    connections live on.  moves: of so many planned moves each may lose what is on its way, no more than LOST_A_MOVE
+    questions; None: it is no planned move.  deaf: that goes for the deaf client, too.
     """
     @contextlib.contextmanager
-    def watch(what, lossless=True, connections=True):
+    def watch(what, moves=1, connections=True, deaf=True):
         with contextlib.ExitStack() as stack:
             streams = [stack.enter_context(StreamsProbe(cluster.lab.client, vip, 80, CONNECTIONS, 50, IDLE))
                        for vip in (vips if connections else ())]
@@ -82,10 +86,11 @@ def closely(cluster, vips, note):
                 probe.speak()
                 probe.wait_echoes(at)
             held = dict(zip(vips, (probe.stop() for probe in streams)))
-        lost = 0
+        most = 0
         for who, traces in (("client", seen.traces), ("slow client", seen.slow)):
             for vip, trace in traces.items():
-                lost += len(trace.lost())
+                if deaf or traces is seen.traces:
+                    most = max(most, len(trace.lost()))
                 note(f"{what}, {vip}, {who}", f"dark {trace.dark()}; {len(trace.lost())} of {len(trace.sent)} lost")
         note(f"{what}, two nodes answered", f"{seen.two_macs_ms():.1f} ms")
         for vip, trace in held.items():
@@ -94,5 +99,5 @@ def closely(cluster, vips, note):
             assert alive == CONNECTIONS, trace.cut()
         assert seen.two_macs_ms() == 0
         seen.require_one_claimant()
-        assert not (lossless and lost), f"{lost} questions lost"
+        assert moves is None or most <= moves * LOST_A_MOVE, f"{most} questions lost"
     return watch

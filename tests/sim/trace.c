@@ -35,7 +35,7 @@ static void add_record(struct line *l, const struct lease_record *r)
 static void add_event(struct line *l, const struct elect_event *ev)
 {
 	static const char *const kinds[] = { "tick",   "seen", "absent", "view",     "ok",	 "conflict", "failed", "fit",
-					     "stop", "handover", "prepared", "refused", "wire", "doubt" };
+					     "stop", "handover", "prepared", "refused", "wire", "introduced", "doubt" };
 	static const char *const wires[] = { "silent", "candidate", "stranger" };
 
 	add(l, "%s", kinds[ev->kind]);
@@ -49,6 +49,9 @@ static void add_event(struct line *l, const struct elect_event *ev)
 		break;
 	case ELECT_EV_FIT:
 		add(l, " %d", ev->fit);
+		break;
+	case ELECT_EV_INTRODUCED:
+		add(l, " %d", ev->introduced);
 		break;
 	case ELECT_EV_WRITE_OK:
 	case ELECT_EV_WRITE_CONFLICT:

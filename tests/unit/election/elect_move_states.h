@@ -192,3 +192,41 @@ static inline struct elect looking(void)
 	e.over.next_probe = at(760);
 	return e;
 }
+
+/* A candidate answered the last probe, and the look is over at 200. */
+static inline struct elect looked(void)
+{
+	struct elect e = looking();
+
+	e.over.answered = true;
+	e.over.look_until = at(200);
+	return e;
+}
+
+/* ... but that candidate cannot know us. */
+static inline struct elect looked_unknown(void)
+{
+	struct elect e = looked();
+
+	e.over.unknown = true;
+	return e;
+}
+
+/* ... nor has it answered since. */
+static inline struct elect looked_unanswered(void)
+{
+	struct elect e = looked_unknown();
+
+	e.over.answered = false;
+	return e;
+}
+
+/* ... and so it looks on. */
+static inline struct elect looking_on(void)
+{
+	struct elect e = looked_unknown();
+
+	e.over.look_until = at(3200);
+	e.over.patient = true;
+	return e;
+}

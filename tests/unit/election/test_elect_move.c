@@ -92,7 +92,7 @@ static void test_claim_out(void **state)
 		/* Afterwards: only the redirect is left. */
 		ROW(handed_over, TICK(701), ELECT_FOLLOWING, "", 2700, "- - 60700 other"),
 		ROW(handed_over, seen(1400, "24", OTHER), ELECT_FOLLOWING, "", 3400, "- - 60700 other"), /* no longer */
-		ROW(handed_over, seen(1400, "24", "stranger"), ELECT_FOLLOWING, "", 3400, "- - -"),
+		ROW(handed_over, seen(1400, "24", "stranger"), ELECT_FOLLOWING, "", 3400, "- - 60700 other"), /* who sends it on */
 		ROW(handed_over, seen(1400, "24", SELF), ELECT_CLAIMING, "update 24 self 3000 t5", 1775, "- - 60700 other"),
 		ROW(handed_over, ASKS(1400, "24", 1, SELF), ELECT_FOLLOWING, "prepare 1", 3400, "- 4400 -"),
 		ROW(handed_over, STOP(1400), ELECT_STOPPED, "stopped", NEVER, "- - 60700 other"),
@@ -223,6 +223,14 @@ static void test_yielded(void **state)
 		ROW(looking, SILENT(50, 0), ELECT_LEADING, "", 210, "- 2940 -"),
 		ROW(looking, CANDIDATE(50, 0), ELECT_LEADING, "", 210, "- 2940 -"),
 		ROW(looking, CANDIDATE(50, 3), ELECT_LEADING, "announce", 100, "- 2940 -"),
+		/* One that cannot know us will not yield: it is looked on, in silence, while it answers. */
+		ROW(looked, TICK(200), ELECT_LEADING, "hold 2940", ANY, "2940 2940 -"),
+		ROW(looked_unknown, TICK(200), ELECT_LEADING, "", ANY, "- 2940 -"),
+		ROW(looked_unanswered, TICK(200), ELECT_LEADING, "hold 2940", ANY, "2940 2940 -"),
+		ROW(looking_on, CANDIDATE(50, 3), ELECT_LEADING, "", ANY, "- 2940 -"),
+		ROW(looking_on, SILENT(50, 3), ELECT_LEADING, "hold 2940", 750, "2940 2940 -"),
+		ROW(looked, INTRODUCED(50, false), ELECT_LEADING, "", 200, "- 2940 -"),
+		ROW(foreign, INTRODUCED(50, false), ELECT_FOLLOWING, "", ANY, "- - -"),
 		ROW(looking, seen(50, "21", OTHER), ELECT_FOLLOWING, "follow", 2050, "- - -"),
 		ROW(looking, seen(50, "21", SELF), ELECT_LEADING, "", 210, "- 2940 -"),
 		ROW(looking, ABSENT(50), ELECT_LEADING, "update 20 self 3000 t5 hold", 210, "- 2940 -"),

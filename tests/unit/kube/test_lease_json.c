@@ -125,9 +125,9 @@ static void test_decode_long(void **state)
 		int r = snprintf(json, sizeof(json), "{\"metadata\":{\"name\":\"n\"},\"spec\":{\"holderIdentity\":\"%.*s\"}}",
 				 (int)n, holder);
 
-		assert_int_equal(lease_decode(json, (size_t)r, &l, NULL, &err), n < 320 ? 0 : -EINVAL);
+		assert_int_equal(lease_decode(json, (size_t)r, &l, NULL, &err), 0);
+		assert_int_equal(strlen(l.holder), n < 320 ? n : 319); /* cut: a stranger's, whoever it is */
 	}
-	assert_string_equal(err.text, "spec.holderIdentity: longer than 319 bytes");
 }
 
 /* Each shorter text is no JSON; none is read past its end (the sanitizer build sees that: nothing lies behind the copy). */

@@ -83,6 +83,63 @@ static void test_bytes(void **state)
 		     "14000000 1100 0100 68000000 00000000 00 00 000a" /* end */);
 }
 
+/* Each set is emptied first, then gets its own family's addresses. */
+static void test_former(void **state)
+{
+	const struct ip ips[] = { address("198.51.100.1"), address("2001:db8::1") };
+	struct batch b;
+
+	(void)state;
+	batch_init(&b, buf, sizeof(buf));
+	assert_int_equal(nat_elem_put_former(&b, ips, ARRAY_LEN(ips), 5000), 0);
+	batch_renumber(&b, 100);
+	assert_bytes(buf + 20, b.len - 20,
+		     "30000000 0e0a 0100 65000000 00000000 01 00 0000"
+		     "0e00 0100 6c656173 65686f6c 64000000 0c00 0200 666f726d 65723400"
+		     "50000000 0c0a 0104 66000000 00000000 01 00 0000"
+		     "0e00 0100 6c656173 65686f6c 64000000 0c00 0200 666f726d 65723400"
+		     "2000 0380 1c00 0180 0c00 0180 0800 0100 c6336401 0c00 0400 00000000 00001388"
+		     "30000000 0e0a 0100 67000000 00000000 01 00 0000"
+		     "0e00 0100 6c656173 65686f6c 64000000 0c00 0200 666f726d 65723600"
+		     "5c000000 0c0a 0104 68000000 00000000 01 00 0000"
+		     "0e00 0100 6c656173 65686f6c 64000000 0c00 0200 666f726d 65723600"
+		     "2c00 0380 2800 0180 1800 0180 1400 0100 20010db8000000000000000000000001"
+		     "0c00 0400 00000000 00001388");
+	batch_init(&b, buf, sizeof(buf));
+	assert_int_equal(nat_elem_put_former(&b, NULL, 0, 0), 0);
+	assert_int_equal(batch_count(&b), 2); /* emptied */
+}
+
+static void test_former_bounds(void **state)
+{
+	static struct ip ips[4096];
+	const struct ip bad = { 0 };
+	struct batch b;
+
+	(void)state;
+	batch_init(&b, buf, sizeof(buf));
+	assert_int_equal(nat_elem_put_former(&b, &bad, 1, 5000), -EINVAL);
+	ips[0] = address("198.51.100.1");
+	assert_int_equal(nat_elem_put_former(&b, ips, 1, 0), -EINVAL); /* for ever */
+	assert_int_equal(b.len, 20);
+	for (size_t i = 0; i < ARRAY_LEN(ips); i++)
+		ips[i] = address("2001:db8::1");
+	batch_init(&b, buf, 256 * 1024); /* what nat_apply.c has */
+	assert_int_equal(nat_elem_put_former(&b, ips, ARRAY_LEN(ips), 5000), 0);
+	assert_in_range(batch_count(&b), 2 + 3, 2 + 4); /* a list is one attribute */
+	for (size_t cap = BATCH_OVERHEAD; cap < 1024; cap += 4) {
+		unsigned char *data = malloc(cap);
+		int r;
+
+		assert_non_null(data);
+		batch_init(&b, data, cap);
+		r = nat_elem_put_former(&b, ips, 8, 5000);
+		assert_true(r == 0 || (r == -ENOSPC && b.len == 20));
+		assert_true(b.len <= cap);
+		free(data);
+	}
+}
+
 static struct nat_op read_ops[6000];
 static size_t n_read;
 
@@ -317,6 +374,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keys),		 cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_former),		 cmocka_unit_test(test_former_bounds),
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_grouping),	 cmocka_unit_test(test_storage_is_the_bound),
 		cmocka_unit_test(test_ops_that_cannot_be), cmocka_unit_test(test_cut_and_changed),

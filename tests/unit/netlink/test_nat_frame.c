@@ -51,6 +51,10 @@ static void test_udata_is_nfts_own(void **state)
 		u = nat_udata_set(&nat_sets[i]);
 		assert_bytes(u.data, u.len, "000402000000");
 	}
+	for (size_t i = NAT_SET_FORMER4; i <= NAT_SET_FORMER6; i++) {
+		u = nat_udata_set(&nat_sets[i]);
+		assert_bytes(u.data, u.len, "000402000000");
+	}
 	for (size_t i = NAT_SET_HOMES4; i <= NAT_SET_GUARDS6; i++) {
 		u = nat_udata_set(&nat_sets[i]);
 		assert_bytes(u.data, u.len, "000400000000 0308 00040d000000 0100");
