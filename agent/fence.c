@@ -37,7 +37,8 @@ static const struct group *group_of(const struct agent *a, const struct vip *vip
 
 static void fence_vip(struct agent *a, const struct vip *vip, const struct group *g)
 {
-	struct gate_wish w = { .ip = vip->ip, .ifindex = vip->ifindex, .ready = vip->ready, .own = vip->own };
+	struct gate_wish w = { .ip = vip->ip, .ifindex = vip->ifindex, .ready = vip->ready,
+			       .loaded = kernel_nat_holds(&a->kernel, &vip->ip), .own = vip->own };
 
 	if (g)
 		w.gate = g->gate;
@@ -66,7 +67,7 @@ bool fence_wants_addr(const struct agent *a, const struct vip *vip, mono_t now)
 
 	if (!g || vip->moving || a->stop >= STOP_WITHDRAWING)
 		return false;
-	return mono_before(now, g->gate.arp_until) || (a->gates.gate && mono_before(now, g->gate.ip_until));
+	return mono_before(now, g->gate.arp_until) || (a->gates.gate && g->gate.local && mono_before(now, g->gate.ip_until));
 }
 
 bool fence_may_add(void *ctx, const struct kernel_addr *addr)
@@ -75,6 +76,14 @@ bool fence_may_add(void *ctx, const struct kernel_addr *addr)
 
 	return gates_fenced(&a->gates, &addr->ip) && gates_attached(&a->gates, addr->ifindex) &&
 	       guard_stands(&a->guard, addr);
+}
+
+bool fence_ready_for(const struct agent *a, const struct vip *vip)
+{
+	const struct kernel_addr at = { vip->ip, vip->ifindex };
+
+	return gates_fenced(&a->gates, &at.ip) && gates_attached(&a->gates, at.ifindex) && guard_stands(&a->guard, &at) &&
+	       kernel_nat_holds(&a->kernel, &at.ip);
 }
 
 bool fence_settled(const struct agent *a)

@@ -26,6 +26,9 @@ mono_t fence_step(struct agent *a, mono_t now, bool adopting);
 /* The VIP's address is to be on its interface now. */
 bool fence_wants_addr(const struct agent *a, const struct vip *vip, mono_t now);
 
+/* Everything but the address is there: data plane, gate and guard. */
+bool fence_ready_for(const struct agent *a, const struct vip *vip);
+
 /* For kernel_config.may_add. */
 bool fence_may_add(void *ctx, const struct kernel_addr *addr);
 

@@ -75,10 +75,10 @@ void gates_set(struct gates *g, const struct gate_wish *w)
 
 	if (!row)
 		return;
-	if (w->ready && w->ifindex) {
+	if (w->ready && w->ifindex)
 		e.arp_until = boot_ns(w->gate.arp_until);
+	if ((w->ready || w->loaded) && w->ifindex)
 		e.ip_until = boot_ns(w->gate.ip_until);
-	}
 	memcpy(e.own_addr, w->own.b, w->own.family == w->ip.family ? ip_len(&w->own) : 0);
 	if (w->redirect_mac && w->own_mac && *w->gate.redirect_to) {
 		e.redirect_until = boot_ns(w->gate.redirect_until);

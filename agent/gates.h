@@ -79,7 +79,8 @@ struct gate_place {
 struct gate_wish {
 	struct ip ip;
 	int ifindex; /* that carries it; 0 = none */
-	bool ready;  /* its data plane and its address are up: traffic may come */
+	bool ready;   /* data plane and address are up: ARP may be answered */
+	bool loaded;  /* the data plane is: IP may come */
 	struct ip own; /* what the interface asks neighbours with while ARP is shut; IP_NONE = none */
 	struct elect_gate gate;
 	const uint8_t *own_mac;	     /* of the interface; NULL: no redirect */

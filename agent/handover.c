@@ -134,7 +134,7 @@ static enum candidate_says weigh(const struct group *g, struct candidate_answer 
 		if (!vip->ifindex)
 			continue;
 		placed++;
-		ready &= vip->ready || !a->gates.gate; /* without a gate the address waits for the Lease */
+		ready &= fence_ready_for(a, vip);
 		if (first)
 			memcpy(answer->mac, vip->mac, sizeof(answer->mac));
 		else if (memcmp(answer->mac, vip->mac, sizeof(answer->mac)) != 0)

@@ -263,7 +263,7 @@ static void on_write_ok(struct elect *e, const struct elect_event *ev, struct el
 		elect_hold_written(e, now, !leading);
 		if (!leading)
 			elect_handover_lead(e);
-		elect_handover_written(e, ret);
+		elect_handover_written(e, now, ret);
 		if (elect_handover_urgent(e))
 			e->next_write = now;
 	}
@@ -559,8 +559,10 @@ struct elect_gate elect_gate(const struct elect *e)
 		g.ip_until = e->over.on ? e->over.gate_until : e->deadline;
 		if (!e->move.shut && !e->over.looking)
 			g.arp_until = g.ip_until;
+		g.local = !e->move.shut || g.redirect_until.ns == 0;
 	} else if (e->move.preparing != 0) {
 		g.ip_until = e->move.ip_until;
+		g.local = e->state == ELECT_CLAIMING;
 	}
 	return g;
 }

@@ -43,9 +43,12 @@
  *  - Timers and jitter come from here; the generator's state is part of the state.
  *
  * Handover (make before break).  The holder A names a successor B in the record (PREPARE) and goes on as before.  B gets
- * everything ready: addresses, IP gate open, ARP gate shut, and says so outside of this machine (its node record); A's
- * shell gives PREPARED.  A shuts its ARP gate, redirects what still comes to B, and then writes CLAIM.  B claims over
+ * everything ready: maps, IP gate open, ARP gate shut, and says so outside of this machine (its node record); A's shell gives
+ * PREPARED.  A shuts its ARP gate and writes CLAIM; when that is written it redirects what still comes to B.  B claims over
  * that version at once, opens and announces.  A sees B's record: FOLLOW, and redirects for a while longer.
+ * The addresses themselves change over with the CLAIM, on both sides: a node takes a backend's packets to a VIP for its own
+ * while it has the address, and drops what another sends with such a source (fib_validate_source()), so while one node
+ * balances, the other must not have it.
  *  - PREPARE gives B no right at all; a lost answer costs nothing.  From the moment CLAIM is sent A's ARP gate stays shut
  *    until a later write of A's without it has succeeded (optimistic locking decides between that and B's claim).
  *  - No answer in time, a refusal, another holder: HANDOVER_FAILED or FOLLOW; A opens again as soon as it may.
@@ -183,6 +186,7 @@ struct elect_gate {
 	mono_t ip_until;	/* IP to and from them */
 	mono_t redirect_until;	/* what still comes for them goes to redirect_to's node instead */
 	const char *redirect_to; /* identity; borrowed from the state; "" = nobody */
+	bool local;		 /* the VIPs' addresses are to be up here */
 };
 
 struct elect_actions {

@@ -110,7 +110,6 @@ static void prepared(struct elect *e, mono_t now)
 		return;
 	e->move.stage = LEASE_STAGE_CLAIM;
 	e->move.shut = true;
-	e->move.redirect_until = mono_add_ms(now, REDIRECT_MS);
 	e->move.until = mono_add_ms(now, stage_ms(e, LEASE_STAGE_CLAIM));
 	if (!e->refused)
 		e->next_write = now;
@@ -150,8 +149,17 @@ void elect_handover_sends(struct elect *e, mono_t now, const struct lease_record
 		e->move.until = mono_add_ms(now, stage_ms(e, r->stage));
 }
 
-void elect_handover_written(struct elect *e, struct elect_actions *ret)
+/* Our CLAIM stands: the successor is about to have the addresses, and we have them no more. */
+static void ceded(struct elect *e, mono_t now)
 {
+	if (e->move.shut && same_stage(&e->seen, LEASE_STAGE_CLAIM, e->move.number) && e->move.number != 0 &&
+	    e->move.redirect_until.ns == 0)
+		e->move.redirect_until = mono_add_ms(now, REDIRECT_MS);
+}
+
+void elect_handover_written(struct elect *e, mono_t now, struct elect_actions *ret)
+{
+	ceded(e, now);
 	if (e->move.shut && e->move.stage == LEASE_STAGE_NONE && e->write_record.stage == LEASE_STAGE_NONE)
 		give_back(e, ret, e->move.number, "the successor did not claim");
 }
@@ -171,8 +179,10 @@ bool elect_handover_known(struct elect *e, mono_t now)
 {
 	bool named, handed;
 
-	if (elect_holder_kind(e) == HOLDER_SELF)
+	if (elect_holder_kind(e) == HOLDER_SELF) {
+		ceded(e, now);
 		return false;
+	}
 	named = *e->seen.holder && strcmp(e->seen.holder, e->move.successor) == 0;
 	handed = named && (e->move.shut || e->move.number != 0);
 	if (handed)

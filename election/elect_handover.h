@@ -15,7 +15,7 @@ void elect_handover_record(const struct elect *e, struct lease_record *r);
 void elect_handover_sends(struct elect *e, mono_t now, const struct lease_record *r);
 
 /* A write of ours has succeeded, by which we lead. */
-void elect_handover_written(struct elect *e, struct elect_actions *ret);
+void elect_handover_written(struct elect *e, mono_t now, struct elect_actions *ret);
 
 /* Whether the last write said something else about the move than the next is to: that is then due at once. */
 bool elect_handover_urgent(const struct elect *e);

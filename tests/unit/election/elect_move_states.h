@@ -45,7 +45,6 @@ static inline struct elect ceding(void)
 
 	add_move(&e, LEASE_STAGE_CLAIM, 1350);
 	e.move.shut = true;
-	e.move.redirect_until = at(60600);
 	add_write(&e, 600, SELF, "21");
 	add_stage(&e.write_record, LEASE_STAGE_CLAIM, OTHER);
 	e.write_id = 8;
@@ -58,6 +57,7 @@ static inline struct elect ceded(void)
 	struct elect e = ceding();
 
 	e.write_pending = false;
+	e.move.redirect_until = at(60610);
 	e.seen = e.write_record;
 	set(e.seen_version, sizeof(e.seen_version), "22");
 	e.deadline = at(3540);

@@ -277,7 +277,8 @@ static void test_pending(void **state)
 	assert_int_equal(ms_of(e.move.until), 1850);
 	/* Its outcome is unknown when the answer comes. */
 	assert_string_equal(step(&e, PREPARED(1150, 9)), "");
-	assert_int_equal(ms_of(elect_gate(&e).redirect_until), 61150);
+	assert_true(elect_gate(&e).redirect_until.ns == 0); /* the successor has no addresses yet: we balance */
+	assert_true(elect_gate(&e).local);
 	assert_true(elect_gate(&e).arp_until.ns == 0);
 	assert_string_equal(step(&e, TICK(1475)), "update 21 self 3000 t5 claim 9 other");
 	assert_int_equal(ms_of(e.move.until), 2225);
@@ -293,6 +294,26 @@ static void test_pending(void **state)
 	assert_string_equal(step(&e, PREPARED(810, 9)), "");
 	assert_string_equal(step(&e, OK(820, 7, "21")), "hold 3690; update 21 self 3000 t5 claim 9 other");
 	assert_true(elect_gate(&e).arp_until.ns == 0);
+}
+
+/* The addresses change over with the CLAIM: with its reply, or when the view shows it; the successor's when it sees it. */
+static void test_local(void **state)
+{
+	struct elect e = ceding();
+	struct elect_event ev;
+
+	(void)state;
+	assert_true(elect_gate(&e).local);
+	step(&e, OK(610, 8, "22"));
+	assert_false(elect_gate(&e).local);
+	assert_int_equal(ms_of(elect_gate(&e).redirect_until), 60610);
+	e = ceded();
+	e.move.redirect_until = (mono_t){ 0 }; /* the reply was lost */
+	ev = seen(700, "23", SELF);
+	add_stage(&ev.record, LEASE_STAGE_CLAIM, OTHER);
+	step(&e, ev);
+	assert_false(elect_gate(&e).local);
+	assert_int_equal(ms_of(elect_gate(&e).redirect_until), 60700);
 }
 
 /* CLAIM never left: nothing is to be taken back. */
@@ -336,6 +357,8 @@ int main(void)
 		cmocka_unit_test(test_holder_dies),    cmocka_unit_test(test_holder_restarts),
 		cmocka_unit_test(test_losses),	       cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_api_away),       cmocka_unit_test(test_pending),
+		cmocka_unit_test(test_local),
+		cmocka_unit_test(test_local),
 		cmocka_unit_test(test_claim_unsent),   cmocka_unit_test(test_into_overtime),
 	};
 
