@@ -12,6 +12,7 @@
 
 #define DEFEND_EVERY_MS 1000
 #define RETRY_MS 1000
+#define RESTART_REDIRECT_MS 60000
 
 /* ---- gate ---- */
 
@@ -35,6 +36,26 @@ static const struct group *group_of(const struct agent *a, const struct vip *vip
 	return vip->group < a->n_groups ? a->groups[vip->group] : NULL;
 }
 
+/* A neighbour that takes no announcement may still send to this node what its former process held: for the first minute it is
+ * sent on to the holder, if that has one MAC.  Not while this node gets ready itself: the holder sends to it. */
+static bool restarted_follower(const struct agent *a, const struct group *g, struct gate_wish *w)
+{
+	const struct candidate *to = NULL;
+	char node[LEASE_HOLDER_MAX];
+
+	if (w->gate.ip_until.ns > 0 || g->move.preparing || a->stop != STOP_NO ||
+	    !mono_before(mono_now(), mono_add_ms(a->started, RESTART_REDIRECT_MS)))
+		return false;
+	if (lease_node(g->leader.seen.holder, node, sizeof(node)) && !text_eq(node, a->cfg->node_name))
+		to = candidates_by_node(a->candidates, node);
+	if (!to || to->n_macs != 1 || to->macs[0][0] & 1)
+		return false;
+	w->redirect_mac = to->macs[0];
+	w->gate.redirect_to = to->identity;
+	w->gate.redirect_until = mono_add_ms(a->started, RESTART_REDIRECT_MS);
+	return true;
+}
+
 static void fence_vip(struct agent *a, const struct vip *vip, const struct group *g)
 {
 	struct gate_wish w = { .ip = vip->ip, .ifindex = vip->ifindex, .ready = vip->ready,
@@ -50,6 +71,8 @@ static void fence_vip(struct agent *a, const struct vip *vip, const struct group
 		w.own_mac = vip->mac;
 		w.redirect_mac = g->move.mac;
 	}
+	if (g && !w.redirect_mac && mac_known(vip->mac) && restarted_follower(a, g, &w))
+		w.own_mac = vip->mac;
 	gates_set(&a->gates, &w);
 }
 

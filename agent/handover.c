@@ -189,14 +189,17 @@ void handover_asked(struct handover *h, uint32_t number, const char *node)
 void handover_failed(struct group *g, uint32_t number, const char *why)
 {
 	struct handover *h = &g->move;
+	char node[LEASE_HOLDER_MAX], named[LEASE_RESULT_TEXT_MAX];
 
 	if (number != h->number)
 		return;
+	IGNORE(lease_node(h->n_tried ? h->tried[h->n_tried - 1] : "", node, sizeof(node))); /* only shown */
+	IGNORE(snprintf(named, sizeof(named), "node %.60s: %s", node, why)); /* cut is fine */
 	h->number = 0;
 	if (h->any)
 		h->again = true; /* in the next step: this one's actions are not over */
 	else
-		give_up(g, why);
+		give_up(g, named);
 }
 
 void handover_ended(struct handover *h)

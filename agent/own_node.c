@@ -30,6 +30,7 @@ static void on_put(void *ctx, const char *json, size_t len)
 	uint32_t left_out;
 
 	n->found = true;
+	n->gone = false;
 	if (node_decode(json, len, &n->node, &err) < 0 && log_limit(&limit, mono_now().ns, 5000, &left_out))
 		log_event(LOG_WARN, "node_unreadable", "this node's Node could not be read; what was known of it stays",
 			  log_str("error", err.text), log_int("left_out", left_out));
@@ -37,17 +38,22 @@ static void on_put(void *ctx, const char *json, size_t len)
 
 static void on_gone(void *ctx, const char *json, size_t len)
 {
+	struct own_node *n = ctx;
+
 	(void)json;
 	(void)len;
-	forget(ctx);
+	n->gone |= *n->node.uid != '\0';
+	forget(n);
 }
 
 static void on_synced(void *ctx)
 {
 	struct own_node *n = ctx;
 
-	if (!n->found)
-		forget(n);
+	if (n->found)
+		return;
+	n->gone |= *n->node.uid != '\0';
+	forget(n);
 }
 
 static void on_live(void *ctx, bool live, const char *why)
@@ -94,6 +100,8 @@ void own_node_fini(struct own_node *n)
 
 const char *own_node_leaving(const struct own_node *n)
 {
+	if (n->gone)
+		return "the Node was deleted";
 	if (n->node.deleting)
 		return "the Node is being deleted";
 	if (n->node.unschedulable)

@@ -14,6 +14,7 @@ struct own_node {
 	struct kube_watch *watch;
 	struct kube_node node; /* as last seen; uid "" = not there */
 	bool found;	       /* in the complete view under way */
+	bool gone;	       /* it was there, and is deleted */
 };
 
 MUST_USE int own_node_init(struct own_node *n, struct kube_client *client, const char *name, uint64_t seed,

@@ -16,6 +16,8 @@ def test_uninstall_leaves_nothing_but_the_leases(cluster, vips, note):
     """Nothing in any node's kernel: no address, table, filter or clsact.  In the API the Leases stay (the agents have no
     right to delete any): the groups', and the nodes' own, which go with their Node objects."""
     nodes = {host.name: cluster.api().get(f"/api/v1/nodes/{host.name}")["metadata"]["uid"] for host in cluster.lab.nodes}
+    kinds = {text.split()[0] for text in cluster.left_in_kernel(cluster.wait_holder_node())}
+    assert kinds == {"address", "table", "clsact"}
     cluster.uninstall()
     wait_for(lambda: not cluster.agent_pods(), 60, 0.2,
              lambda: f"the end of the agents\n{cluster.evidence()}")
