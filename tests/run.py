@@ -179,15 +179,15 @@ ASAN = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "pri
 LANES = [[
     ("command line", ["tests/cli"], 300, None),
     ("in-memory API server", ["tests/fakekube"], 900, None),
-    ("end to end, in-memory API server", ["tests/e2e", "-m", "fake"], 1500, None),
-    ("end to end, sanitizers", ["tests/e2e", "-m", "fake and not slow"], 1500,
-     {**ASAN, "LEASEHOLD_BIN": str(TOP / "build/asan/leasehold")}),
-], [
-    ("kernel, laboratory", ["tests/netns"], 600, None),
-    ("real API server", ["tests/kube", "-m", "not nodes"], 900, None),
+    ("end to end, in-memory API server", ["tests/e2e", "-m", "fake"], 2400, None),
+    ("end to end, sanitizers", [f"tests/e2e/test_{name}.py" for name in ("agent", "failover", "service", "handover", "groups")] +
+     ["-m", "fake and not slow"], 1500, {**ASAN, "LEASEHOLD_BIN": str(TOP / "build/asan/leasehold")}),
     ("Kubernetes client", ["tests/unit/kube"], 600, None),
     ("chart", ["tests/chart"], 900, None),
-    ("end to end, real API server", ["tests/e2e", "-m", "kube"], 1500, None),
+], [
+    ("kernel, laboratory", ["tests/netns"], 1200, None),
+    ("real API server", ["tests/kube", "-m", "not nodes"], 900, None),
+    ("end to end, real API server", ["tests/e2e", "-m", "kube"], 2400, None),
     ("chaos, a minute", ["tests/chaos"], 300, None),
     ("real nodes", ["tests/kube", "tests/nodes", "-m", "nodes"], 1200, None),
 ]]
