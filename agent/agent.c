@@ -127,7 +127,8 @@ static bool fit(const struct agent *a)
 {
 	const struct link_state *s = link_watch_state(a->kernel.links);
 
-	if ((a->kernel.use_nat && !a->kernel.nat_up) || !store_synced(&a->store) || *gates_problem(&a->gates) || *guard_problem(&a->guard))
+	if ((a->kernel.use_nat && !a->kernel.nat_up) || !store_synced(&a->store) || *gates_problem(&a->gates) ||
+	    *guard_problem(&a->guard))
 		return false;
 	for (size_t i = 0; i < s->n_links; i++)
 		if (place_usable(&s->links[i]) && agent_carries_vips(a, s, &s->links[i]))

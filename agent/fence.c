@@ -141,7 +141,8 @@ bool fence_answers(void *ctx, const struct vip *vip)
 	mono_t now = mono_now();
 
 	fence_vip(a, vip, g); /* it may just have become ready */
-	return g && !vip->moving && a->stop < STOP_WITHDRAWING && mono_before(now, g->gate.arp_until) && gates_open(&a->gates, &vip->ip, now);
+	return g && !vip->moving && a->stop < STOP_WITHDRAWING && mono_before(now, g->gate.arp_until) &&
+	       gates_open(&a->gates, &vip->ip, now);
 }
 
 static void add_place(struct agent *a, const struct link_state *s, int ifindex)
@@ -293,20 +294,14 @@ static void on_probed(void *ctx, unsigned int group, uint32_t probe_id, enum ele
 
 /* ---- start and end ---- */
 
-/* A filter was attached, or the guard put: addresses may follow, in the step that comes. */
-static void on_changed(void *ctx)
-{
-	(void)ctx;
-}
-
 int fence_open(struct agent *a, struct err_info *err)
 {
 	static const struct wire_ops ops = { on_claimed, on_probed };
 	int r;
 
-	guard_init(&a->guard, a->nat_worker, on_changed, a);
-	tables_init(&a->tables, &a->kernel, &a->guard, on_changed, a);
-	r = gates_init(&a->gates, a->cfg->gate == GATE_OFF, &a->loop, a->addr_worker, on_changed, a, err);
+	guard_init(&a->guard, a->nat_worker);
+	tables_init(&a->tables, &a->kernel, &a->guard);
+	r = gates_init(&a->gates, a->cfg->gate == GATE_OFF, &a->loop, a->addr_worker, err);
 	if (r == 0)
 		r = wire_init(&a->wire, &a->loop, &ops, a, err);
 	if (r == 0 && !a->gates.gate)

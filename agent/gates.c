@@ -268,7 +268,6 @@ static void attach_done(struct worker_job *job)
 		p->told = false;
 		p->problem[0] = '\0';
 	}
-	g->changed(g->ctx);
 }
 
 /* An interface that carries VIPs no more is forgotten; the filter stays there: without business it costs nothing. */
@@ -356,13 +355,12 @@ static void on_watch(void *ctx, uint32_t events)
 
 /* ---- start and end ---- */
 
-int gates_init(struct gates *g, bool off, struct loop *loop, struct worker *worker, void (*changed)(void *ctx), void *ctx,
-	       struct err_info *err)
+int gates_init(struct gates *g, bool off, struct loop *loop, struct worker *worker, struct err_info *err)
 {
 	AUTO(nlsock_freep) struct nlsock *s = NULL;
 	int r;
 
-	*g = (struct gates){ .worker = worker, .changed = changed, .ctx = ctx, .source = { .fd = -1 } };
+	*g = (struct gates){ .worker = worker, .source = { .fd = -1 } };
 	if (off)
 		return 0;
 	r = nlsock_new(NETLINK_ROUTE, &s, err);

@@ -65,8 +65,6 @@ struct gates {
 	bool busy;
 	uint64_t put_back;   /* filters that others removed or displaced */
 	uint64_t set_errors; /* map updates refused */
-	void (*changed)(void *ctx);
-	void *ctx;
 };
 
 /* An interface that needs the gate. */
@@ -87,10 +85,9 @@ struct gate_wish {
 	const uint8_t *redirect_mac; /* of the node that it moves to; NULL: unknown, no redirect */
 };
 
-/* Loads the gate and tests it; 'off' leaves it out.  changed: a filter was attached, or could not be.  Errors: as
- * gate_if_new() and gate_if_self_test(), with what this node lacks. */
-MUST_USE int gates_init(struct gates *g, bool off, struct loop *loop, struct worker *worker, void (*changed)(void *ctx),
-			void *ctx, struct err_info *err);
+/* Loads the gate and tests it; 'off' leaves it out.  Errors: as gate_if_new() and gate_if_self_test(), with what this node
+ * lacks. */
+MUST_USE int gates_init(struct gates *g, bool off, struct loop *loop, struct worker *worker, struct err_info *err);
 /* Filters and map stay in the kernel: what was allowed ends by itself. */
 void gates_fini(struct gates *g);
 

@@ -61,7 +61,6 @@ static void guard_done(struct worker_job *job)
 		g->dirty = true;
 		g->retry_at = mono_add_ms(mono_now(), RETRY_MS);
 	}
-	g->changed(g->ctx);
 }
 
 static bool homes_differ(const struct guard *g, const struct kernel_addr *addrs, size_t n)
@@ -150,9 +149,9 @@ void guard_again(struct guard *g)
 	g->dirty = true;
 }
 
-void guard_init(struct guard *g, struct worker *worker, void (*changed)(void *ctx), void *ctx)
+void guard_init(struct guard *g, struct worker *worker)
 {
-	*g = (struct guard){ .worker = worker, .dirty = true, .changed = changed, .ctx = ctx };
+	*g = (struct guard){ .worker = worker, .dirty = true };
 }
 
 void guard_fini(struct guard *g)

@@ -32,11 +32,9 @@ struct guard {
 	size_t n_put, cap_put;
 	mono_t retry_at;
 	char problem[ERR_TEXT_MAX]; /* "" = none */
-	void (*changed)(void *ctx); /* a job has ended */
-	void *ctx;
 };
 
-void guard_init(struct guard *g, struct worker *worker, void (*changed)(void *ctx), void *ctx);
+void guard_init(struct guard *g, struct worker *worker);
 /* After the worker's end. */
 void guard_fini(struct guard *g);
 

@@ -47,7 +47,8 @@ static bool ask(struct group *g, mono_t now, const char *node)
 		if (c)
 			IGNORE(snprintf(why, sizeof(why), "node %.64s %s", node, c->leaving ? "is being drained" : "holds it")); /* cut is fine */
 		else if (h->any)
-			IGNORE(text_copy(why, sizeof(why), h->n_tried ? "no other candidate got ready" : "there is no other candidate")); /* fits */
+			IGNORE(text_copy(why, sizeof(why), h->n_tried ? "no other candidate got ready" :
+									"there is no other candidate")); /* fits */
 		else
 			IGNORE(snprintf(why, sizeof(why), "no agent is known on node %.64s", node)); /* cut is fine */
 		give_up(g, why);

@@ -285,7 +285,8 @@ static int move(const struct handover_args *a, struct handover_run *run, const c
 		if (run->status == 200 && settled(run, number, from, a->to, name, out, err, &code))
 			return code;
 	}
-	fprintf(err, "leasehold handover: %s: %s has not handed over in time%s%s\n", name, node, *run->error ? ": " : "", run->error);
+	fprintf(err, "leasehold handover: %s: %s has not handed over in time%s%s\n", name, node, *run->error ? ": " : "",
+		run->error);
 	request_move(run, 0, ""); /* or it would be granted later, when nobody expects it */
 	return EXIT_FAILED;
 }

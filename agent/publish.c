@@ -154,7 +154,8 @@ static bool tell_problem(struct publish *p, mono_t now, struct store_service *e,
 	uint64_t hash;
 
 	for (size_t i = 0; i < d->n_ips && !reason; i++) {
-		const char *why = view->holds(view->ctx, groups_of_ip(s, &d->ips[i]), &d->ips[i]) ? view->refused(view->ctx, &d->ips[i]) : NULL;
+		bool held = view->holds(view->ctx, groups_of_ip(s, &d->ips[i]), &d->ips[i]);
+		const char *why = held ? view->refused(view->ctx, &d->ips[i]) : NULL;
 
 		if (!why)
 			continue;

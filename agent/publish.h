@@ -56,5 +56,6 @@ struct publish_view {
 };
 
 /* Call only while this node holds some group.  Allocations are the allocator's to write; status, and the end of an
- * allocation, the holder's of the group recorded for the first address.  Returns when to call again at the latest (MONO_NEVER: on the next change). */
+ * allocation, the holder's of the group recorded for the first address.  Returns when to call again at the
+ * latest (MONO_NEVER: on the next change). */
 mono_t publish_run(struct publish *p, mono_t now, const struct publish_view *view);

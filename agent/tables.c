@@ -42,7 +42,6 @@ static void tables_done(struct worker_job *job)
 			  log_str("table", nat_gone && guard_gone ? "inet leasehold, arp leasehold" :
 					   nat_gone		  ? "inet leasehold" :
 								    "arp leasehold"));
-		t->changed(t->ctx);
 	}
 }
 
@@ -59,9 +58,9 @@ mono_t tables_step(struct tables *t, mono_t now)
 	return t->look_at;
 }
 
-void tables_init(struct tables *t, struct kernel *kernel, struct guard *guard, void (*changed)(void *ctx), void *ctx)
+void tables_init(struct tables *t, struct kernel *kernel, struct guard *guard)
 {
-	*t = (struct tables){ .worker = kernel->nat_worker, .kernel = kernel, .guard = guard, .changed = changed, .ctx = ctx };
+	*t = (struct tables){ .worker = kernel->nat_worker, .kernel = kernel, .guard = guard };
 }
 
 void tables_fini(struct tables *t)

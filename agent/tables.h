@@ -22,11 +22,9 @@ struct tables {
 	struct err_info err;
 	mono_t look_at;
 	uint64_t lost; /* times that one was missing */
-	void (*changed)(void *ctx);
-	void *ctx;
 };
 
-void tables_init(struct tables *t, struct kernel *kernel, struct guard *guard, void (*changed)(void *ctx), void *ctx);
+void tables_init(struct tables *t, struct kernel *kernel, struct guard *guard);
 /* After the worker's end. */
 void tables_fini(struct tables *t);
 

@@ -174,10 +174,11 @@ static void on_seen(struct elect *e, const struct elect_event *ev, struct elect_
 	elect_handover_asked(e, ev->now, ret);
 }
 
-/* Deleted while we lead.  Until our deadline nobody else can have held, so there is nobody to wait for. */
+/* Deleted while we lead.  Until our deadline nobody else can have held, so there is nobody to wait for; but for a successor
+ * that we had let claim. */
 static void lost_object(struct elect *e, mono_t now, struct elect_actions *ret)
 {
-	bool claimed = e->move.shut; /* a successor may have written over our CLAIM, and hold */
+	bool claimed = e->move.shut;
 
 	stop_holding(e, now, ret, "the lease was deleted");
 	e->known = claimed;

@@ -70,7 +70,8 @@
  * yields when a known candidate answers or announces: FOLLOW; and resumes when the VIPs stay silent for two durations and
  * there is still no word from the API.  Whoever wins an expired hold record leads with its ARP gate shut and has the wire
  * probed; while somebody answers it announces all the same, so that the old holder hears it and yields; it opens when a
- * probe is silent, or after one more duration (not while a holder answers that cannot know us, see INTRODUCED).  A claim over an expired hold record that failed is repeated only after a
+ * probe is silent, or after one more duration (not while a holder answers that cannot know us, see INTRODUCED).  A
+ * claim over an expired hold record that failed is repeated only after a
  * third of the duration: the holder, who tries far more often, comes first when writes work again.
  *  - Overtime begins 50 ms before the deadline, so that the gate never lapses.  Whoever comes more than 50 ms after it
  *    stood still: somebody may have claimed.  The same when a rolling deadline passes: FOLLOW, as after yielding.  It is two

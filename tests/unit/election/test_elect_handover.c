@@ -296,6 +296,22 @@ static void test_pending(void **state)
 	assert_true(elect_gate(&e).arp_until.ns == 0);
 }
 
+/* The Lease is deleted while a successor may have claimed it: its record counts as if it stood there. */
+static void test_deleted_under_claim(void **state)
+{
+	struct elect e = ceded();
+
+	(void)state;
+	e.refused = true;
+	step(&e, ABSENT(700));
+	assert_int_equal(e.state, ELECT_FOLLOWING);
+	assert_false(mono_before(e.next_write, at(3700)));
+	e = leading(); /* without a move there is nobody to wait for */
+	e.refused = true;
+	step(&e, ABSENT(700));
+	assert_true(mono_before(e.next_write, at(1700)));
+}
+
 /* The addresses change over with the CLAIM: with its reply, or when the view shows it; the successor's when it sees it. */
 static void test_local(void **state)
 {
@@ -357,7 +373,7 @@ int main(void)
 		cmocka_unit_test(test_holder_dies),    cmocka_unit_test(test_holder_restarts),
 		cmocka_unit_test(test_losses),	       cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_api_away),       cmocka_unit_test(test_pending),
-		cmocka_unit_test(test_local),
+		cmocka_unit_test(test_local),	       cmocka_unit_test(test_deleted_under_claim),
 		cmocka_unit_test(test_local),
 		cmocka_unit_test(test_claim_unsent),   cmocka_unit_test(test_into_overtime),
 	};
