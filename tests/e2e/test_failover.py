@@ -5,7 +5,7 @@ import pytest
 from netns.lab import wait_for
 from netns.probe import NeighProbe
 
-from e2e.agents import LEASE_MS, PATIENCE_S
+from e2e.agents import LEASE, LEASE_MS, PATIENCE_S
 
 
 @pytest.fixture
@@ -190,3 +190,13 @@ def test_the_vip_goes_round_all_nodes(cluster, served):
         visited.append(new.name)
         assert service.vips() == vips
     assert all(a != b for a, b in zip(visited, visited[1:]))
+
+
+def test_a_holder_of_any_length_runs_out(cluster, served):
+    """Somebody writes nonsense into the Lease: a stranger holds it, and its time runs out like any other's."""
+    _, vips, _ = served
+    cluster.api().patch(LEASE, {"spec": {"holderIdentity": "h" * 400}})
+    wait_for(lambda: cluster.lease_holder() in cluster.agents, PATIENCE_S, what="one of ours to hold the Lease")
+    new = cluster.wait_holder()
+    settle_on(cluster, vips, new)
+    only_answers(cluster, vips, new.node)

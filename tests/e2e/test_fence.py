@@ -1,12 +1,13 @@
 """The gate: whatever becomes of the holder's process, never do two nodes answer for a VIP; and what is taken away by hand
 comes back."""
 
+import contextlib
 import json
 
 import pytest
 
 from bench.contenders import RulesetLoad
-from netns.lab import mono_ns, wait_for
+from netns.lab import LabError, mono_ns, wait_for
 
 from e2e.agents import LEASE_MS, PATIENCE_S
 
@@ -232,6 +233,61 @@ def test_without_the_gate_status_metrics_and_log_say_so(cluster):
     assert not node.filters()
     other = cluster.agent(cluster.lab.nodes[1]).start().wait_ready()
     assert other.metrics()["leasehold_gate"] == 1 and other.status()["gate"] == "on"
+
+
+def test_the_gate_of_an_earlier_run_does_not_outlive_gate_off(cluster):
+    """Its deadlines are over: left where it is, it would stop everything."""
+    _, vips, _ = cluster.serve()
+    agents = list(cluster.agents.values())
+    for agent in agents:
+        agent.stop()
+    for agent in agents:
+        agent.start(gate="off")
+    for agent in agents:
+        agent.wait_ready()
+    for vip in vips:
+        cluster.wait_on_one_node(vip)
+        cluster.reach_all(cluster.lab.client, vip, cluster.lab.pods)
+
+
+def test_an_interface_made_anew_under_its_index_while_the_agent_stands_still(cluster):
+    """The old gate went with it: no VIP is there before the new one."""
+    nodes = cluster.lab.nodes
+
+    def make(node):
+        host = node.ip4.rsplit(".", 1)[1]
+        node.ip("link", "add", "mv0", "index", "77", "link", "eth0", "address", f"02:00:5e:00:53:{host}", "type", "macvlan",
+                "mode", "bridge")
+        node.ip("link", "set", "mv0", "up")
+        node.ip("addr", "add", f"192.0.2.1{host}/24", "dev", "mv0")
+
+    try:
+        for node in nodes:
+            make(node)
+        cluster.start_agents(interface="mv0")
+        vip, = cluster.service().wait_vips()
+        holder = cluster.wait_holder()
+        node = holder.node
+        wait_for(lambda: vip in node.addresses("mv0"), PATIENCE_S, what="the VIP")
+        holder.freeze()
+        node.ip("link", "del", "mv0")
+        make(node)
+        holder.thaw()
+        began = mono_ns()
+
+        def fenced():
+            there = vip in node.addresses("mv0")
+            assert not there or node.filters("mv0"), "the VIP is up without a gate"
+            return there or mono_ns() - began > 3 * LEASE_MS * 10**6
+
+        wait_for(fenced, PATIENCE_S, 0.02, "the VIP to be back, or elsewhere")
+    finally:
+        for agent in cluster.agents.values():
+            if agent.running():
+                agent.thaw()
+        for node in nodes:
+            with contextlib.suppress(LabError):
+                node.ip("link", "del", "mv0")
 
 
 def test_a_holder_restarted_in_time_takes_up_where_it_was_without_a_gap(cluster):

@@ -193,3 +193,30 @@ def test_hold_an_agent_restarted_during_an_outage_is_dark_until_it_is_over(clust
         assert not seen.claims.of(vip, since=at + LEASE_MS * 10**6, until=back)
     in_order(cluster)
     cluster.only_answers(vips, cluster.wait_holder())
+
+
+def test_a_candidate_that_the_cut_off_holder_does_not_know_waits(cluster):
+    """It came after the holder lost the API, which takes it for a stranger and will not yield: it opens when that is silent."""
+    lab = cluster.lab
+    cluster.start_agents(lab.nodes[:1], on_api_loss="hold")
+    vips = cluster.service(policy="RequireDualStack").wait_vips(2)
+    for vip in vips:
+        cluster.wait_on_one_node(vip)
+    holder = cluster.wait_holder()
+    with cluster.observed(vips, interval_ms=10) as seen:
+        holder.node.nft(script=f"table inet cut {{ chain o {{ type filter hook output priority -300; ip daddr {lab.api.ip4} "
+                               "tcp dport 6443 drop; }; chain i { type filter hook input priority -300; "
+                               f"ip saddr {lab.api.ip4} tcp sport 6443 drop; }}; }}")
+        try:
+            other = cluster.agent(lab.nodes[2], on_api_loss="hold").start()
+            wait_for(lambda: cluster.lease_holder() == other.name, PATIENCE_S, what="the other to hold the Lease")
+            last(3 * LEASE_MS / 1000)
+        finally:
+            holder.node.nft("delete", "table", "inet", "cut")
+        wait_for(lambda: all(vip in other.node.addresses() for vip in vips), PATIENCE_S, what="the other's addresses")
+        cluster.settle_on_wire(vips, other)
+        seen.wait_answers()
+        seen.stop()
+    # For the first moment the other announces, so that a holder that knows it would yield; it answers nobody.
+    assert not seen.neigh.duplicates()
+    assert [t.mac for t in seen.neigh.tenures(vips[0])][-1] == other.node.mac
