@@ -235,6 +235,32 @@ def test_without_the_gate_status_metrics_and_log_say_so(cluster):
     assert other.metrics()["leasehold_gate"] == 1 and other.status()["gate"] == "on"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["handover", "SIGTERM"])
+def test_what_a_former_process_allowed_is_over_before_its_successor_gives_anything_away(cluster, how):
+    """After a restart the old gate stands, with the old deadlines, until the new one is filled; another group that is still
+    to be adopted (its endpoint has left the node) must not keep it there while this one moves."""
+    _, vips, holder = cluster.serve(lease_duration="10s", renew_interval="2s", on_api_loss="fence")
+    mine = [pod for pod in cluster.lab.pods if pod.node is holder.node]
+    local = cluster.service("local", backends=mine, externalTrafficPolicy="Local")
+    cluster.wait_on_one_node(local.wait_vips(1)[0], holder.node)
+    with cluster.observed(vips) as seen:
+        holder.kill9()
+        local.set_backends([pod for pod in cluster.lab.pods if pod.node is not holder.node][:1])
+        before = cluster.lease()["spec"]["holderIdentity"]
+        holder.start()
+        wait_for(lambda: cluster.lease()["spec"]["holderIdentity"] != before, PATIENCE_S, 0.01, "the Lease to be adopted")
+        if how == "SIGTERM":
+            holder.stop()
+        else:
+            cluster.handover()
+        new = cluster.wait_holder(but=holder)
+        cluster.settle_on_wire(vips, new)
+        seen.wait_answers()
+        seen.stop()
+    one_answerer(seen)
+
+
 def test_the_gate_of_an_earlier_run_does_not_outlive_gate_off(cluster):
     """Its deadlines are over: left where it is, it would stop everything."""
     _, vips, _ = cluster.serve()
