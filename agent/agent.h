@@ -91,6 +91,7 @@ struct agent {
 	bool planned;	     /* at least once since the store was complete */
 	mono_t plan_at;	     /* not again before this: planning takes a fifth of the time at most */
 	mono_t planned_at;
+	mono_t trim_at;	     /* memory that planning took is given back then */
 
 	mono_t led_at;	     /* when a group was first held in this run; 0 = never */
 	mono_t adopt_until;  /* leftovers of an earlier run have expired */

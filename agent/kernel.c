@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <linux/netlink.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "agent/base/log.h"
 #include "agent/base/text.h"
@@ -191,6 +193,26 @@ mono_t kernel_sync_nat(struct kernel *k, mono_t now)
 	k->nat.job = (struct worker_job){ .run = nat_run, .done = nat_done };
 	worker_submit(k->nat_worker, &k->nat.job);
 	return MONO_NEVER;
+}
+
+/* The arena stays as large as it is; its content is gone. */
+static void arena_give_back(struct arena *a)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)a->base + page - 1) & ~(page - 1);
+	uintptr_t to = ((uintptr_t)a->base + a->size) & ~(page - 1);
+
+	arena_reset(a);
+	if (a->base && to > from)
+		IGNORE(madvise((void *)from, to - from, MADV_DONTNEED)); /* it costs memory only, if that fails */
+}
+
+void kernel_give_back(struct kernel *k)
+{
+	for (size_t i = 0; i < ARRAY_LEN(k->slots) && !k->nat_busy && !k->next_built; i++)
+		if (&k->slots[i] != k->seen)
+			arena_give_back(&k->slots[i].arena);
+	if (!k->nat_busy)
+		arena_give_back(&k->plan_arena);
 }
 
 void kernel_reread_nat(struct kernel *k)

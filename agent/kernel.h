@@ -144,6 +144,9 @@ mono_t kernel_sync_nat(struct kernel *k, mono_t now);
 /* The table is not what was observed: it is made sure of and read again with the next kernel_sync_nat(). */
 void kernel_reread_nat(struct kernel *k);
 
+/* Nothing is under way: the pages of wanted states that are of no use any more go back to the system. */
+void kernel_give_back(struct kernel *k);
+
 /* Addresses likewise; addrs sorted by ip.  n = 0 withdraws all of ours. */
 mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr *addrs, size_t n);
 

@@ -3,11 +3,14 @@
 #include "agent/plan.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 
 #include "agent/base/text.h"
 #include "agent/core/groups.h"
 #include "agent/core/place.h"
+
+#define TRIM_MS 2000 /* after the last plan */
 
 /* What the core works on; in the plan's arena. */
 struct plan_lists {
@@ -246,13 +249,24 @@ static int take_vips(struct agent *a)
 	return 0;
 }
 
+/* A burst of objects leaves holes all over the heap: once it is over, their pages go back to the system. */
+static mono_t give_back(struct agent *a, mono_t now)
+{
+	if (!mono_reached(now, a->trim_at))
+		return a->trim_at;
+	kernel_give_back(&a->kernel);
+	IGNORE(malloc_trim(0)); /* whether there was anything to give */
+	a->trim_at = MONO_NEVER;
+	return MONO_NEVER;
+}
+
 mono_t plan_step(struct agent *a, mono_t now)
 {
 	int64_t cost_ns;
 	int r;
 
 	if (!store_synced(&a->store) || (!a->store.dirty && !a->kernel.need_build))
-		return MONO_NEVER;
+		return give_back(a, now);
 	if (mono_before(now, a->plan_at))
 		return a->plan_at;
 	do {
@@ -275,5 +289,6 @@ mono_t plan_step(struct agent *a, mono_t now)
 	a->planned = true;
 	a->planned_at = now;
 	a->place_again = true;
-	return MONO_NEVER;
+	a->trim_at = mono_add_ms(now, TRIM_MS);
+	return a->trim_at;
 }

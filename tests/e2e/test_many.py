@@ -47,8 +47,9 @@ def test_500_services_at_once(cluster):
         cluster.reach_all(cluster.lab.client, vips[service.name], cluster.lab.pods)
     assert holder.log().count(" allocated: ") == MANY, "an address was given to two, and one of them moved"
     if "asan" not in BINARY:
+        # What a burst took is given back a moment after it.
         for agent in cluster.agents.values():
-            assert private_kb(agent) < 10 * 1024
+            wait_for(lambda a=agent: private_kb(a) < 10 * 1024, 20, 0.5, lambda a=agent: f"{a}: {private_kb(a)} kB < 10 MB")
 
     # One more Service, one more backend: quick, in spite of the others.
     one = cluster.service("one-more")
