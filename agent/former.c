@@ -25,7 +25,9 @@ static void drop(struct former *f, size_t i)
 void former_note(struct agent *a, const char *holder, mono_t now)
 {
 	struct former *f = &a->former;
-	struct former_node node = { .until = mono_add_ms(now, (int64_t)a->kernel.valid_s * MS_PER_S + SLACK_MS) };
+	/* It refreshed its addresses last before it died, and its Lease has run out since. */
+	int64_t left_ms = (int64_t)a->kernel.valid_s * MS_PER_S - (a->cfg->lease_ms - a->cfg->renew_ms);
+	struct former_node node = { .until = mono_add_ms(now, left_ms + SLACK_MS) };
 
 	if (!a->kernel.use_nat || !lease_node(holder, node.name, sizeof(node.name)) ||
 	    text_eq(node.name, a->cfg->node_name))

@@ -28,6 +28,9 @@ class Contender:
     may_stay = False    # a holder that loses sight of the API server alone may keep the VIP
     events = ("SIGTERM", "kill -9", "SIGSTOP", "unplug", "reboot")
 
+    quiet_s = 0     # after a failover, before the next
+    back_at = None  # when the VIP answered again after the last
+
     def __init__(self, lab):
         self.lab = lab
 
@@ -96,6 +99,8 @@ class Leasehold(Contender):
     may_stay = True
 
     events = (*Contender.events, "handover", "API black hole", "API restart")
+
+    quiet_s = 6
 
     def __init__(self, cluster, **flags):
         super().__init__(cluster.lab)

@@ -200,7 +200,7 @@ def janitor():
 class Process(subprocess.Popen):
     """A process inside a host, killed by the kernel when the owner of the lab dies."""
 
-    def kill9(self, timeout_s=5):
+    def kill9(self, timeout_s=60):
         """SIGKILL and reap; returns the moment just before the signal (monotonic ns)."""
         at = mono_ns()
         self.kill()
