@@ -19,7 +19,7 @@ static const char usage_text[] =
 	"Commands:\n"
 	"  agent          run the agent of this node, until SIGTERM\n"
 	"  status         what the agent of this node knows and does; --json for programs\n"
-	"  handover       move a group of VIPs to another node without losing a packet\n"
+	"  handover       move a group of VIPs to another node without a break\n"
 	"  check-config   read flags and file as the agent would, print all errors\n"
 	"  cleanup        remove what a former agent left in this node's kernel\n"
 	"  manifest       print the objects that run Leasehold, as YAML\n"

