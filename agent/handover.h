@@ -3,7 +3,8 @@
  * election's (election/elect.h, "Handover"); here are the choices and the hands.
  *
  * As the holder: a request in the Lease, a stop or a drain begins a move; the successor's answer is read from its node
- * record.  As the successor: when all VIPs of the group are up behind a shut ARP gate, this node says so in its own. */
+ * record.  As the successor: when the data plane, gate and guard of all VIPs of the group stand, this node says so in its
+ * own; the addresses follow with the holder's CLAIM. */
 #pragma once
 
 #include <stdbool.h>

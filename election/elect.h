@@ -71,8 +71,8 @@
  * there is still no word from the API.  Whoever wins an expired hold record leads with its ARP gate shut and has the wire
  * probed; while somebody answers it announces all the same, so that the old holder hears it and yields; it opens when a
  * probe is silent, or after one more duration (not while a holder answers that cannot know us, see INTRODUCED).  A
- * claim over an expired hold record that failed is repeated only after a
- * third of the duration: the holder, who tries far more often, comes first when writes work again.
+ * claim over an expired hold record that failed is repeated only after a third of the duration: the holder, who tries
+ * far more often, comes first when writes work again.
  *  - Overtime begins 50 ms before the deadline, so that the gate never lapses.  Whoever comes more than 50 ms after it
  *    stood still: somebody may have claimed.  The same when a rolling deadline passes: FOLLOW, as after yielding.  It is two
  *    renew intervals (500 ms .. 5 s) ahead, but no more than half the duration: who stands still when it is announced to
@@ -162,7 +162,7 @@ enum elect_action_kind {
 	ELECT_DO_FOLLOW, /* stop holding at once: close, withdraw; 'why' */
 	ELECT_DO_GET,	 /* read the Lease: the answer is SEEN or ABSENT, a failure nothing */
 	ELECT_DO_STOPPED, /* released, or given up releasing: the machine has ended */
-	ELECT_DO_PREPARE, /* FOLLOWING, as a successor: addresses up, then say so under 'handover' */
+	ELECT_DO_PREPARE, /* FOLLOWING, as a successor: everything but the addresses, then say so under 'handover' */
 	ELECT_DO_UNPREPARE, /* nothing came of it: as before PREPARE; 'why' */
 	ELECT_DO_HANDOVER_FAILED, /* LEADING: we keep the Lease; 'handover', 'why' */
 	ELECT_DO_PROBE,	  /* ask on the wire who has the VIPs; the answer is WIRE with 'probe_id' */
