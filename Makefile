@@ -37,6 +37,8 @@ LDFLAGS.release := -pie -Wl,-z,relro,-z,now
 CFLAGS.debug := -O0
 CFLAGS.asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 LDFLAGS.asan := -fsanitize=address,undefined
+CFLAGS.fuzz := $(CFLAGS.asan) -fsanitize=fuzzer-no-link
+LDFLAGS.fuzz := $(LDFLAGS.asan)
 ALL_CFLAGS = $(BASE_CFLAGS) $(CFLAGS.$(FLAVOUR)) $(CFLAGS)
 ALL_LDFLAGS = -pthread $(LDFLAGS.$(FLAVOUR)) $(LDFLAGS)
 
@@ -53,11 +55,15 @@ LIBS.core :=
 LIBS.kube := -lcurl -ljansson
 LIBS.netlink := -lmnl -lnftnl -lnetfilter_conntrack -lnl-route-3 -lnl-3 -lbpf
 NEEDS.core := election
+# The shell as its unit tests link it.
+LIBS.agent := $(foreach m,$(MODULES),$(LIBS.$(m))) -lmicrohttpd
+NEEDS.agent := kube netlink core election
 
 srcs = $(wildcard $(DIR.$(1))/*.c)
 objs = $(patsubst %.c,$(O)/%.o,$(call srcs,$(1)))
 $(foreach m,$(MODULES),$(eval $(O)/lib$(m).a: $(call objs,$(m))))
 SHELL_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard agent/*.c))
+$(O)/libagent.a: $(filter-out $(O)/agent/main.o,$(SHELL_OBJS))
 ARCHIVES := $(patsubst %,$(O)/lib%.a,kube netlink core election base)
 # The unit tests of module M are tests/unit/M/test_*.c; they link M and what M may use, nothing else.
 TEST_BINS := $(patsubst tests/unit/%.c,$(O)/unit/%,$(wildcard tests/unit/*/test_*.c))
@@ -120,6 +126,11 @@ $(O)/e2e/starve.so: tests/e2e/starve.c Makefile
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE_CFLAGS) -D_GNU_SOURCE -O2 -fPIC -shared -o $@ $<
 
+# The traffic of tests/bench/dataplane.py and of tests that need thousands of connections; no sanitizers, they cost time.
+$(O)/bench/load: tests/bench/load.c Makefile
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(BASE_CFLAGS) -D_GNU_SOURCE -O2 -o $@ $<
+
 $(O)/sim: $(SIM_OBJS) $(O)/libelection.a $(O)/libbase.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
@@ -128,7 +139,7 @@ $(O)/agent/manifest.o: agent/manifest/daemonset.yaml agent/manifest/static-pod.y
 
 # --- tests ------------------------------------------------------------------------------------------
 .PHONY: unit-programs unit
-unit-programs: $(TEST_BINS) $(LIVE_BINS) $(NETNS_DRIVERS) $(O)/netns/gate_frames $(O)/e2e/starve.so
+unit-programs: $(TEST_BINS) $(LIVE_BINS) $(NETNS_DRIVERS) $(O)/netns/gate_frames $(O)/e2e/starve.so $(O)/bench/load
 unit: unit-programs
 	$(Q)set -e; for t in $(TEST_BINS); do echo "== $$t"; $$t; done
 
@@ -147,21 +158,21 @@ test:
 	$(Q)tests/kube/build.sh >/dev/null
 	$(Q)$(PYTHON) tests/run.py test
 
-# The codecs under libFuzzer for FUZZ_SECONDS each (clang).
+# The fuzz targets (tests/fuzz/X/fuzz_X.c) under libFuzzer for FUZZ_SECONDS each, two at a time (clang).
 FUZZ_SECONDS ?= 60
-FUZZ := clang -std=gnu11 -g -O1 -I. -D_GNU_SOURCE $(PKG_CFLAGS) -fsanitize=fuzzer,address,undefined \
-	-fno-sanitize-recover=undefined
-FUZZ_BASE := $(addprefix agent/base/,buf.c err.c ip.c iptext.c text.c mono.c)
-.PHONY: fuzz
+FUZZERS := $(patsubst tests/fuzz/%/,%,$(sort $(dir $(wildcard tests/fuzz/*/fuzz_*.c))))
+FUZZ_BINS := $(patsubst %,$(O)/fuzz_%,$(FUZZERS))
+define fuzz_rule
+$(O)/fuzz_$(1): $(O)/tests/fuzz/$(1)/fuzz_$(1).o $(O)/lib$(if $(filter netlink,$(1)),netlink,kube).a $(O)/libbase.a
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(ALL_LDFLAGS) -fsanitize=fuzzer -o $$@ $$^ $(LIBS.$(if $(filter netlink,$(1)),netlink,kube)) $(LIBS.base)
+endef
+$(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
+.PHONY: fuzz fuzz-programs
+fuzz-programs: $(FUZZ_BINS)
 fuzz:
-	$(Q)mkdir -p build/fuzz/found-kube build/fuzz/found-netlink
-	$(Q)$(FUZZ) -o build/fuzz/kube tests/fuzz/kube/fuzz_kube.c $(FUZZ_BASE) \
-		$(addprefix agent/kube/,json_walk.c lease_json.c node_json.c object_json.c record_json.c span.c splitter.c status_json.c) -ljansson
-	$(Q)$(FUZZ) -o build/fuzz/netlink tests/fuzz/netlink/fuzz_messages.c $(FUZZ_BASE) $(addprefix netlink/,ack_msg.c \
-		addr_msg.c arp_frame.c arp_guard_frame.c attr_walk.c batch.c filter_msg.c nat_elem.c nat_frame.c nat_layout.c nat_rule.c \
-		nat_udata.c nd_frame.c) -lmnl -lnftnl
-	$(Q)build/fuzz/kube -max_total_time=$(FUZZ_SECONDS) -verbosity=0 build/fuzz/found-kube tests/fuzz/kube/corpus
-	$(Q)build/fuzz/netlink -max_total_time=$(FUZZ_SECONDS) -verbosity=0 build/fuzz/found-netlink tests/fuzz/netlink/corpus
+	$(Q)$(MAKE) --no-print-directory -j2 CC=clang FLAVOUR=fuzz O=build/fuzz fuzz-programs
+	$(Q)$(PYTHON) tests/fuzz/run.py --build build/fuzz --seconds $(FUZZ_SECONDS) $(FUZZERS)
 
 # The election under 100,000 seeds, and the table of planted bugs with the seed that finds each.
 .PHONY: test-sim
@@ -177,7 +188,7 @@ check-layers: $(ARCHIVES)
 .PHONY: demo bench
 demo bench:
 	$(Q)$(SETUP) $(LAB) $(if $(filter real,$(CLUSTER))$(filter bench,$@),tests/kube/packages.txt)
-	$(Q)$(MAKE) --no-print-directory -j2 all
+	$(Q)$(MAKE) --no-print-directory -j2 all $(if $(filter bench,$@),$(O)/bench/load)
 	$(Q)$(PYTHON) tests/$@/$@.py $(if $(CLUSTER),--cluster $(CLUSTER))
 
 .PHONY: chaos

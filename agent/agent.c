@@ -4,95 +4,22 @@
  * Each step brings everything closer to what is wanted and is safe to repeat; no part calls another part's callback. */
 #include "agent/agent.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <malloc.h>
-#include <net/if.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/random.h>
-#include <sys/signalfd.h>
 
-#include "agent/base/file.h"
 #include "agent/base/text.h"
 #include "agent/core/place.h"
 #include "agent/fence.h"
 #include "agent/forwarding.h"
+#include "agent/open.h"
 #include "agent/own_record.h"
 #include "agent/plan.h"
 #include "agent/realtime.h"
 #include "agent/spreading.h"
+#include "agent/status_services.h"
 #include "agent/stop.h"
 #include "agent/version.h"
-
-#define ADDR_GRACE_S 2 /* beyond the Lease: a stalled worker must not expire a held VIP */
-
-/* ---- sources ---- */
-
-static void on_signal(void *ctx, uint32_t events)
-{
-	struct agent *a = ctx;
-	struct signalfd_siginfo si;
-
-	(void)events;
-	if (read(a->signals.fd, &si, sizeof(si)) != (ssize_t)sizeof(si) || a->stop != STOP_NO)
-		return;
-	stop_begin(a, (int)si.ssi_signo);
-}
-
-static void on_worker(void *ctx, uint32_t events)
-{
-	(void)events;
-	worker_dispatch(ctx);
-}
-
-static void on_client(void *ctx, uint32_t events)
-{
-	static struct log_limit limit;
-	struct agent *a = ctx;
-	struct err_info err = ERR_INFO_INIT;
-	uint32_t left_out;
-
-	(void)events;
-	if (kube_client_dispatch(a->client, &err) < 0 && log_limit(&limit, mono_now().ns, 5000, &left_out))
-		log_event(LOG_ERROR, "client_failed", "the API client failed", log_str("error", err.text),
-			  log_int("left_out", left_out));
-}
-
-static void links_dispatch(struct agent *a)
-{
-	static struct log_limit limit;
-	struct err_info err = ERR_INFO_INIT;
-	bool changed = false;
-	uint32_t left_out;
-
-	if (link_watch_dispatch(a->kernel.links, &changed, &err) < 0 && log_limit(&limit, mono_now().ns, 5000, &left_out))
-		log_event(LOG_WARN, "link_watch_failed", "interfaces could not be read; trying again",
-			  log_str("error", err.text), log_int("left_out", left_out));
-	a->place_again |= changed;
-	a->fence_again |= changed;
-}
-
-static void on_links(void *ctx, uint32_t events)
-{
-	(void)events;
-	links_dispatch(ctx);
-}
-
-/* A kernel job ended: its notifications are in the socket already, so look before comparing. */
-static void on_kernel_changed(void *ctx)
-{
-	links_dispatch(ctx);
-}
-
-static void on_request_done(void *ctx, const char *verb, int code, int64_t ms)
-{
-	struct agent *a = ctx;
-
-	(void)ms;
-	metrics_request(&a->metrics, verb, code);
-}
 
 /* ---- steps ---- */
 
@@ -127,9 +54,11 @@ static bool fit(const struct agent *a)
 {
 	const struct link_state *s = link_watch_state(a->kernel.links);
 
-	if ((a->kernel.use_nat && !a->kernel.nat_up) || !store_synced(&a->store) || *gates_problem(&a->gates) ||
+	if ((a->dataplane.on && !a->dataplane.up) || !store_synced(&a->store) || *gates_problem(&a->gates) ||
 	    *guard_problem(&a->guard))
 		return false;
+	if (a->vips.routed)
+		return true;
 	for (size_t i = 0; i < s->n_links; i++)
 		if (place_usable(&s->links[i]) && agent_carries_vips(a, s, &s->links[i]))
 			return true;
@@ -196,8 +125,7 @@ static size_t wanted_addrs(struct agent *a, mono_t now)
 	return n;
 }
 
-/* Links, addresses or VIPs have changed: which interface carries which VIP. */
-static void place(struct agent *a, mono_t now)
+void agent_place(struct agent *a, mono_t now)
 {
 	const struct config *c = a->cfg;
 	bool moved;
@@ -208,13 +136,13 @@ static void place(struct agent *a, mono_t now)
 	own_record_links(a);
 	for (size_t i = 0; i < a->n_groups; i++)
 		a->groups[i]->placed = true;
-	for (size_t i = 0; i < a->vips.n; i++)
+	for (size_t i = 0; i < a->vips.n && !a->vips.routed; i++)
 		if (a->vips.v[i].published && !a->vips.v[i].ifindex && a->vips.v[i].group < a->n_groups)
 			a->groups[a->vips.v[i].group]->placed = false;
 	if (!moved)
 		return;
 	forwarding_check(a);
-	a->kernel.need_build = true; /* source NAT depends on the interfaces */
+	a->places_changed = true;
 }
 
 static mono_t step_addrs(struct agent *a, mono_t now, bool adopting)
@@ -228,10 +156,15 @@ static bool is_live(void *ctx, const struct ip *ip)
 {
 	const struct agent *a = ctx;
 
-	if (!vips_is_live(&a->vips, ip))
-		return false;
-	/* While the kernel refuses something, the VIPs it took must do: one bad element is not to hold up all Services. */
-	return a->kernel.nat_as_wanted || (a->kernel.nat_failures > 0 && kernel_nat_holds(&a->kernel, ip));
+	return vips_is_live(&a->vips, ip) && dataplane_holds(&a->dataplane, ip);
+}
+
+/* While the kernel refuses something, what it took must do: one bad element is not to hold up the Service. */
+static bool is_settled(void *ctx, const char *ns, const char *name)
+{
+	const struct agent *a = ctx;
+
+	return dataplane_settled(&a->dataplane, ns, name);
 }
 
 static const char *refused(void *ctx, const struct ip *ip)
@@ -239,36 +172,77 @@ static const char *refused(void *ctx, const struct ip *ip)
 	return agent_refused(ctx, ip);
 }
 
+/* Writes to the API what has become true.  Looking at all Services takes a while: only when something has changed. */
+static mono_t step_publish(struct agent *a, mono_t now, size_t n_live)
+{
+	const struct publish_view view = { .decisions = a->decisions, .choices = a->choices,
+					   .allocator = holds_group(a, 0, NULL), .proxy = a->cfg->ip_mode == IP_MODE_PROXY,
+					   .holds = holds_group, .live = is_live, .settled = is_settled, .shut = is_shut, .refused = refused, .ctx = a };
+	unsigned int held = 0;
+
+	for (size_t i = 0; i < a->n_groups; i++)
+		held += group_holds(a->groups[i], now);
+	a->publish.again |= n_live != a->n_live || held != a->n_held || a->n_moving > 0;
+	a->n_held = held;
+	if (!a->planned || !a->decisions || a->store.dirty)
+		return MONO_NEVER;
+	return publish_run(&a->publish, now, &view);
+}
+
+static mono_t step_control_plane(struct agent *a, mono_t now)
+{
+	const struct group *g;
+
+	if (!control_plane_on(&a->control_plane))
+		return MONO_NEVER;
+	if (a->store.dirty || a->store.touched)
+		control_plane_see(&a->control_plane, &a->store, now);
+	g = agent_group(a, GROUPS_OWN, &a->cfg->control_vip);
+	return control_plane_step(&a->control_plane, now, g && group_holds(g, now));
+}
+
+/* Once the next job has the slots without them; before, connections would only find them again. */
+static void cut_hung(struct agent *a)
+{
+	struct ct_gone hung[HEALTH_SERVERS_MAX];
+
+	if (!a->build_control)
+		dataplane_dead(&a->dataplane, hung, control_plane_take_hung(&a->control_plane, hung));
+}
+
 static mono_t step(struct agent *a, mono_t now)
 {
 	bool adopting = step_groups(a, now);
 	mono_t wake = adopting ? a->adopt_until : MONO_NEVER;
+	size_t n_live;
 
+	wake = mono_min(wake, step_control_plane(a, now));
 	wake = mono_min(wake, plan_step(a, now));
+	cut_hung(a);
 	now = mono_now(); /* planning takes a while, and the deadline may be over */
-	if (a->kernel.use_nat)
-		wake = mono_min(wake, kernel_sync_nat(&a->kernel, now));
+	wake = mono_min(wake, forwarding_step(a, now));
+	a->nat_options.forward_mark = forwarding_mark(a);
+	dataplane_options(&a->dataplane, &a->nat_options);
+	wake = mono_min(wake, dataplane_sync(&a->dataplane, now));
 	if (a->place_again && a->planned)
-		place(a, now);
+		agent_place(a, now);
 	former_step(a, now);
 	wake = mono_min(wake, fence_step(a, now, adopting));
 	wake = mono_min(wake, step_addrs(a, now, adopting));
-	a->n_live = vips_refresh_live(&a->vips, &a->kernel, fence_answers, a, now);
+	n_live = vips_refresh_live(&a->vips, &a->kernel, fence_answers, a, now);
 	for (size_t i = 0; i < a->n_groups; i++)
 		handover_step(a->groups[i], now);
 	if (agent_holds(a, now)) {
 		wake = mono_min(wake, vips_announce(&a->vips, link_watch_state(a->kernel.links), now));
-		if (a->planned && a->decisions && !a->store.dirty) {
-			const struct publish_view view = { a->decisions, a->choices, holds_group(a, 0, NULL), holds_group,
-							   is_live, is_shut, refused, a };
-
-			wake = mono_min(wake, publish_run(&a->publish, now, &view));
-		}
+		wake = mono_min(wake, step_publish(a, now, n_live));
 	}
+	a->n_live = n_live;
 	wake = mono_min(wake, own_record_step(a, now));
 	wake = mono_min(wake, spreading_step(a, now));
 	wake = mono_min(wake, stop_step(a, now));
+	wake = mono_min(wake, services_step(a, now));
 	wake = mono_min(wake, http_tick(a->http, now));
+	wake = mono_min(wake, health_ports_step(&a->health_ports, now));
 	for (size_t i = 0; i < a->n_groups; i++)
 		wake = mono_min(wake, a->groups[i]->leader.wake_at);
 	return wake;
@@ -313,231 +287,15 @@ static int turn(struct agent *a)
 	return EXIT_OK;
 }
 
-/* ---- start ---- */
-
-/* Leases held past their deadline. */
-static unsigned int overtimes(const struct agent *a)
-{
-	unsigned int n = 0;
-
-	for (size_t i = 0; i < a->n_groups; i++)
-		n += a->groups[i]->leader.elect.over.on;
-	return n;
-}
-
-static void metrics_page(void *ctx, struct buf *out)
-{
-	struct agent *a = ctx;
-	const struct leader *first = &a->groups[0]->leader;
-	mono_t now = mono_now();
-	uint64_t frames[GATE_COUNT_N] = { 0 };
-	const struct metrics_now m = {
-		.gate_arp = gates_frames(&a->gates, frames)[GATE_COUNT_ARP],
-		.gate_ip = frames[GATE_COUNT_IP],
-		.gate_egress = frames[GATE_COUNT_EGRESS],
-		.gate_redirected = frames[GATE_COUNT_REDIRECT],
-		.tables_lost = a->tables.lost,
-		.node = a->cfg->node_name,
-		.vips_held = (unsigned int)a->n_live,
-		.vips_wanted = (unsigned int)a->vips.n,
-		.services = agent_services(a),
-		.leading = agent_holds(a, now),
-		.lease_age_s = first->renewed_at.ns ? (double)mono_diff_ms(now, first->renewed_at) / 1000 : -1,
-		.synced = store_synced(&a->store),
-		.as_wanted = a->kernel.nat_as_wanted,
-		.gate = a->gates.gate != NULL,
-		.gate_put_back = a->gates.put_back,
-		.overtime = overtimes(a),
-		.netlink_errors = a->kernel.netlink_errors,
-		.nat_ops = a->kernel.nat_ops_applied,
-		.addr_ops = a->kernel.addr_ops_applied,
-		.bad_objects = a->store.bad_objects,
-	};
-
-	metrics_render(&a->metrics, &m, out);
-}
-
-static bool ready_page(void *ctx, struct buf *why)
-{
-	return agent_ready(ctx, why);
-}
-
-static void status_page(void *ctx, bool json, struct buf *out)
-{
-	struct agent *a = ctx;
-	mono_t now = mono_now();
-
-	a->plan_at = mono_min(a->plan_at, now); /* decisions belong to the store as it was when they were made */
-	IGNORE(plan_step(a, now));		/* the next step asks again */
-	status_render(a, json, out);
-}
-
-static int make_identity(struct agent *a, struct err_info *err)
-{
-	struct buf boot = BUF_INIT(64);
-	uint64_t dice[2];
-	int r = file_read("/proc/sys/kernel/random/boot_id", &boot, err);
-
-	if (r == 0 && getrandom(dice, sizeof(dice), 0) != (ssize_t)sizeof(dice))
-		r = err_errno(err, -errno, "getrandom");
-	if (r == 0) {
-		IGNORE(snprintf(a->elect_cfg.identity, sizeof(a->elect_cfg.identity), "%s_%.8s_%08x", a->cfg->node_name,
-				buf_text(&boot), (unsigned int)dice[0])); /* a node name has 253 characters at most */
-		a->elect_cfg.seed = dice[1];
-	}
-	a->elect_cfg.duration_ms = a->cfg->lease_ms;
-	a->elect_cfg.renew_ms = a->cfg->renew_ms;
-	a->elect_cfg.delay_ms = a->cfg->rank * a->cfg->renew_ms;
-	a->elect_cfg.policy = a->cfg->on_api_loss == API_LOSS_HOLD ? LEASE_HOLD : LEASE_FENCE;
-	a->prng.state = dice[1] + 1;
-	buf_fini(&boot);
-	return r;
-}
-
-static int open_signals(struct agent *a, struct err_info *err)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
-		return err_errno(err, -errno, "signals");
-	a->signals = (struct loop_source){ signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), on_signal, a };
-	if (a->signals.fd < 0)
-		return err_errno(err, -errno, "signalfd");
-	return loop_add(&a->loop, &a->signals, EPOLLIN, err);
-}
-
-static int open_client(struct agent *a, struct err_info *err)
-{
-	struct kube_client_config cfg = {
-		.servers = (const char *const *)a->cfg->api_servers.v,
-		.n_servers = a->cfg->api_servers.n,
-		.user_agent = "leasehold",
-		.on_done = on_request_done,
-		.ctx = a,
-	};
-	struct kube_auth *auth = NULL;
-	int r;
-
-	if (*a->cfg->kubeconfig)
-		r = kube_auth_from_kubeconfig(a->cfg->kubeconfig, &auth, err);
-	else
-		r = kube_auth_in_cluster(NULL, getenv("KUBERNETES_SERVICE_HOST"), getenv("KUBERNETES_SERVICE_PORT"), &auth, err);
-	if (r < 0)
-		return r;
-	r = kube_client_new(auth, &cfg, &a->client, err);
-	if (r < 0) {
-		kube_auth_free(auth);
-		return r;
-	}
-	a->client_source = (struct loop_source){ kube_client_fd(a->client), on_client, a };
-	return loop_add(&a->loop, &a->client_source, EPOLLIN, err);
-}
-
-static int open_worker(struct agent *a, struct worker **ret, struct loop_source *source, struct err_info *err)
-{
-	int r = worker_new(ret, err);
-
-	if (r < 0)
-		return r;
-	*source = (struct loop_source){ worker_fd(*ret), on_worker, *ret };
-	return loop_add(&a->loop, source, EPOLLIN, err);
-}
-
-static int open_kernel(struct agent *a, struct err_info *err)
-{
-	struct kernel_config cfg = {
-		.use_nat = a->cfg->dataplane == DATAPLANE_NFT,
-		.valid_s = (uint32_t)lease_seconds(a->cfg->lease_ms) + ADDR_GRACE_S,
-		.changed = on_kernel_changed,
-		.may_add = fence_may_add,
-		.ctx = a,
-	};
-	int r = open_worker(a, &a->nat_worker, &a->nat_source, err);
-
-	if (r == 0)
-		r = open_worker(a, &a->addr_worker, &a->addr_source, err);
-	if (r < 0)
-		return r;
-	cfg.nat_worker = a->nat_worker;
-	cfg.addr_worker = a->addr_worker;
-	r = kernel_init(&a->kernel, &cfg, err);
-	if (r < 0)
-		return r;
-	a->link_source = (struct loop_source){ link_watch_fd(a->kernel.links), on_links, a };
-	r = loop_add(&a->loop, &a->link_source, EPOLLIN, err);
-	if (r < 0)
-		return r;
-	return vips_init(&a->vips, &a->metrics, a->elect_cfg.seed, err);
-}
-
-static int open_groups(struct agent *a, struct err_info *err)
-{
-	struct lease_view_config cfg = { .ns = a->cfg->ns, .duration_ms = a->cfg->lease_ms, .seed = a->elect_cfg.seed,
-					 .ops = &candidates_view_ops };
-	int r = own_record_open(a, err);
-
-	cfg.ctx = a->candidates;
-	if (r == 0)
-		r = own_node_init(&a->own_node, a->client, a->cfg->node_name, a->elect_cfg.seed + GROUPS_MAX, err);
-	if (r == 0)
-		r = lease_view_init(&a->lease_view, a->client, &cfg, err);
-	for (unsigned int i = 0; r == 0 && i < (unsigned int)a->cfg->groups; i++)
-		r = agent_need_group(a, i, NULL) ? 0 : err_errno(err, -ENOMEM, "group %u", i);
-	return r;
-}
-
-static int open_http(struct agent *a, struct err_info *err)
-{
-	static const struct http_ops ops = { ready_page, metrics_page };
-	struct ip_port listen;
-
-	if (!*a->cfg->http_address)
-		return 0;
-	if (config_parse_listen(a->cfg->http_address, &listen) < 0)
-		return err_set(err, -EINVAL, "http-address"); /* config_parse() has seen to it */
-	return http_new(&a->loop, &listen, &ops, a, &a->http, err);
-}
-
-static int agent_open(struct agent *a, int lock_fd, struct err_info *err)
-{
-	int r;
-
-	a->started = mono_now();
-	pause_init(&a->pause, elect_margin_ms(a->cfg->lease_ms), a->cfg->renew_ms);
-	a->adopt_until = mono_add_ms(a->started, 2 * a->cfg->lease_ms);
-	r = make_identity(a, err);
-	if (r == 0)
-		r = loop_init(&a->loop, err);
-	if (r == 0)
-		r = open_signals(a, err);
-	if (r == 0)
-		r = control_init(&a->control, &a->loop, a->cfg->state_dir, lock_fd, status_page, a, err);
-	if (r == 0)
-		r = open_kernel(a, err);
-	if (r == 0)
-		r = fence_open(a, err);
-	if (r == 0)
-		r = open_client(a, err);
-	if (r == 0)
-		r = store_init(&a->store, a->client, a->elect_cfg.seed, err);
-	if (r == 0)
-		r = open_groups(a, err);
-	if (r == 0)
-		r = open_http(a, err);
-	if (r < 0)
-		return r;
-	publish_init(&a->publish, a->client, &a->store, &a->metrics, a->cfg->node_name, a->elect_cfg.identity);
-	return 0;
-}
+/* ---- end ---- */
 
 static void agent_close(struct agent *a)
 {
 	http_free(a->http);
+	health_ports_fini(&a->health_ports);
 	worker_free(a->nat_worker); /* first: their jobs use the kernel's sockets */
 	worker_free(a->addr_worker);
+	traffic_fini(&a->traffic);
 	former_fini(&a->former);
 	for (size_t i = 0; i < a->n_groups; i++)
 		group_free(a->groups[i]);
@@ -549,9 +307,11 @@ static void agent_close(struct agent *a)
 	kube_client_free(a->client);
 	fence_close(a);
 	vips_fini(&a->vips);
+	dataplane_fini(&a->dataplane);
 	kernel_fini(&a->kernel);
 	control_fini(&a->control);
 	free(a->plan_arena.base);
+	free(a->build_arena.base);
 	free(a->addrs);
 	close_fdp(&a->signals.fd);
 	loop_fini(&a->loop);
@@ -573,7 +333,7 @@ int agent_run(const struct config *cfg)
 	struct agent *a = &agent;
 	int lock_fd = -1, code, r;
 
-	*a = (struct agent){ .cfg = cfg, .next_wake = MONO_NEVER, .signals = { .fd = -1 }, .loop = { -1, -1, MONO_NEVER },
+	*a = (struct agent){ .cfg = cfg, .next_wake = MONO_NEVER, .build_again = MONO_NEVER, .trim_at = MONO_NEVER, .signals = { .fd = -1 }, .loop = { -1, -1, MONO_NEVER },
 			     .control = { .lock_fd = -1, .listener = { .fd = -1 } } };
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		a->control.clients[i].source.fd = -1;
@@ -582,7 +342,7 @@ int agent_run(const struct config *cfg)
 	r = control_lock(cfg->state_dir, &lock_fd, &err);
 	code = r == -EWOULDBLOCK ? EXIT_RUNNING : EXIT_FAILED;
 	if (r == 0)
-		r = agent_open(a, lock_fd, &err);
+		r = open_agent(a, lock_fd, &err);
 	if (r < 0) {
 		log_event(LOG_ERROR, "start_failed", "the agent cannot start", log_str("error", err.text));
 	} else {

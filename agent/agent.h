@@ -8,13 +8,18 @@
 #include "agent/candidates.h"
 #include "agent/config.h"
 #include "agent/control.h"
+#include "agent/control_plane.h"
 #include "agent/core/pause.h"
 #include "agent/core/pool.h"
 #include "agent/core/spread.h"
+#include "agent/core/wanted.h"
+#include "agent/dataplane.h"
 #include "agent/former.h"
+#include "agent/forwarding.h"
 #include "agent/gates.h"
 #include "agent/group.h"
 #include "agent/guard.h"
+#include "agent/health_port.h"
 #include "agent/http.h"
 #include "agent/kernel.h"
 #include "agent/lease_view.h"
@@ -25,6 +30,7 @@
 #include "agent/publish.h"
 #include "agent/store.h"
 #include "agent/tables.h"
+#include "agent/traffic.h"
 #include "agent/vips.h"
 #include "agent/wire.h"
 #include "agent/worker.h"
@@ -48,6 +54,13 @@ enum stop_state {
 	STOP_DONE,
 };
 
+/* What all Services' wishes for the data plane depend on. */
+struct plan_common {
+	bool snat_to_vip, routed, counters;
+	char zone[64];
+	uint64_t weights; /* candidates_changes() */
+};
+
 struct agent {
 	const struct config *cfg;
 	struct elect_config elect_cfg; /* identity and times */
@@ -55,6 +68,8 @@ struct agent {
 	struct loop loop;
 	struct worker *nat_worker, *addr_worker;
 	struct kube_client *client;
+	struct dataplane dataplane;
+	struct nat_options nat_options;
 	struct kernel kernel;
 	struct store store;
 	struct lease_view lease_view;
@@ -63,6 +78,7 @@ struct agent {
 	struct group *numbered[GROUPS_MAX]; /* those with a number, by it; NULL = none */
 	struct candidates *candidates;
 	struct own_node own_node;
+	struct control_plane control_plane;
 	bool draining;	 /* VIPs are to leave this node */
 	mono_t drain_at; /* next try to move them */
 	struct spread spread;
@@ -71,6 +87,7 @@ struct agent {
 	struct gates gates;
 	struct guard guard;
 	struct tables tables;
+	struct traffic traffic; /* what goes through the VIPs */
 	struct former former;
 	struct wire wire;
 	bool fence_again; /* VIPs, links or addresses have changed since the fence looked */
@@ -79,6 +96,7 @@ struct agent {
 	bool gate_ours; /* no filter of an earlier run is in force any more */
 	struct control control;
 	struct http *http;
+	struct health_ports health_ports;
 	struct metrics metrics;
 	struct loop_source signals, nat_source, addr_source, client_source, link_source;
 
@@ -86,10 +104,23 @@ struct agent {
 	struct arena plan_arena;
 	struct pool_decision *decisions;
 	struct groups_choice *choices; /* one a decision */
-	struct past past; /* addresses let go lately */
 	size_t n_decisions;
+	struct pool_decision *durable;	 /* those of their addresses that are written down */
+	struct wanted_vip *wanted_vips;
+	size_t n_wanted_vips;
+	struct past past; /* addresses let go lately */
+
+	/* what the Services want of the data plane is being built */
+	struct arena build_arena;
+	struct plan_common common;
+	bool build_control; /* the control plane's VIP */
+	bool building, build_places; /* addresses and interfaces are looked at again */
+	size_t build_at;	     /* the next Service */
+	mono_t build_again;	     /* one failed for lack of memory; MONO_NEVER = none */
+	bool places_changed;	     /* source NAT depends on the interfaces */
 	bool planned;	     /* at least once since the store was complete */
-	mono_t plan_at;	     /* not again before this: planning takes a fifth of the time at most */
+	mono_t plan_at;	     /* not again before this */
+	mono_t plan_paid;    /* until then the time was taken that planning may take */
 	mono_t planned_at;
 	mono_t trim_at;	     /* memory that planning took is given back then */
 
@@ -99,12 +130,14 @@ struct agent {
 	bool place_again;    /* links or VIPs have changed */
 	struct kernel_addr *addrs; /* malloc, room for all VIPs: what this node is to have now */
 	size_t n_live;
+	size_t n_moving; /* VIPs whose record is to name another group */
+	unsigned int n_held; /* groups */
 	struct pause pause;
 	mono_t next_wake;
 	enum stop_state stop;
 	mono_t stop_by;
 	bool uninstalled; /* our DaemonSet is gone: leave nothing behind */
-	bool forwarding_told_v4, forwarding_told_v6;
+	struct forwarding forwarding;
 };
 
 /* Runs until a signal ends it.  Returns an exit code; errors have been logged. */
@@ -131,6 +164,12 @@ void status_render(struct agent *a, bool json, struct buf *out);
 /* Services served and VIPs wanted, for status and metrics. */
 unsigned int agent_services(const struct agent *a);
 bool agent_ready(struct agent *a, struct buf *why);
+
+/* Links, addresses or VIPs have changed: which interface carries which VIP. */
+void agent_place(struct agent *a, mono_t now);
+
+/* What the kernel refuses at present, "" = nothing. */
+const char *agent_kernel_problem(const struct agent *a);
 
 /* Why this node cannot have the VIP, NULL = it can, or did not try. */
 const char *agent_refused(const struct agent *a, const struct ip *ip);

@@ -146,12 +146,14 @@ static void table_put(struct candidates *c, const struct kube_lease *l, const st
 				  log_int("left_out", left_out));
 		return;
 	}
-	c->changes += !text_eq(row->c.identity, l->holder) || row->c.rank != r->rank || row->c.leaving != r->leaving;
+	c->changes += !text_eq(row->c.identity, l->holder) || row->c.rank != r->rank || row->c.leaving != r->leaving ||
+		      row->c.weight != r->weight;
 	IGNORE(text_copy(row->c.node, sizeof(row->c.node), node)); /* same size */
 	IGNORE(text_copy(row->c.identity, sizeof(row->c.identity), l->holder)); /* likewise */
 	memcpy(row->c.macs, r->macs, sizeof(row->c.macs));
 	row->c.n_macs = r->n_macs;
 	row->c.rank = r->rank;
+	row->c.weight = r->weight;
 	row->c.leaving = r->leaving;
 	row->c.marked = false;
 	take_answers(&row->c, r);
@@ -249,7 +251,7 @@ const struct lease_view_ops candidates_view_ops = { on_begin, on_put, on_gone, o
 
 static bool same_record(const struct kube_record *a, const struct kube_record *b)
 {
-	return a->rank == b->rank && a->leaving == b->leaving && a->n_macs == b->n_macs && a->n_answers == b->n_answers &&
+	return a->rank == b->rank && a->weight == b->weight && a->leaving == b->leaving && a->n_macs == b->n_macs && a->n_answers == b->n_answers &&
 	       memcmp(a->macs, b->macs, a->n_macs * sizeof(a->macs[0])) == 0 &&
 	       memcmp(a->answers, b->answers, a->n_answers * sizeof(a->answers[0])) == 0;
 }
@@ -364,6 +366,14 @@ void candidates_rank(struct candidates *c, unsigned int rank)
 	if (rank == c->want.rank)
 		return;
 	c->want.rank = rank;
+	say_now(c);
+}
+
+void candidates_weight(struct candidates *c, unsigned int weight)
+{
+	if (weight == c->want.weight)
+		return;
+	c->want.weight = weight;
 	say_now(c);
 }
 
@@ -538,6 +548,7 @@ int candidates_new(struct kube_client *client, const struct candidates_config *c
 	c->identity = strdup(cfg->identity);
 	c->prng.state = cfg->seed;
 	c->want.rank = cfg->rank;
+	c->want.weight = 1;
 	c->keep = c->spare = (struct lease_keep)LEASE_KEEP_INIT;
 	c->body = (struct buf)BUF_INIT(BODY_MAX);
 	c->path = (struct buf)BUF_INIT(1024);

@@ -38,6 +38,7 @@ struct candidate {
 	uint8_t macs[CANDIDATE_MACS_MAX][LINK_MAC_LEN];
 	size_t n_macs;
 	unsigned int rank; /* 0 = preferred */
+	unsigned int weight; /* of endpoints on its node; 1 unless somebody said otherwise */
 	bool leaving;	   /* stopping, or its node is being drained */
 	struct candidate_answer *answers; /* malloc */
 	size_t n_answers;
@@ -68,6 +69,7 @@ mono_t candidates_step(struct candidates *c, mono_t now);
  * uid of our Node object, which is to own it. */
 void candidates_macs(struct candidates *c, uint8_t (*macs)[LINK_MAC_LEN], size_t n);
 void candidates_rank(struct candidates *c, unsigned int rank);
+void candidates_weight(struct candidates *c, unsigned int weight);
 void candidates_owner(struct candidates *c, const char *node_uid);
 
 /* The candidate with that MAC, NULL = a stranger. */
@@ -83,7 +85,7 @@ const struct candidate *candidates_pick(struct candidates *c, const char *const 
 /* All of them, this node among them, in no order; NULL = no more. */
 const struct candidate *candidates_at(const struct candidates *c, size_t i);
 
-/* Counts changes of who they are, of their ranks and of their leaving. */
+/* Counts changes of who they are, of their ranks and weights and of their leaving. */
 uint64_t candidates_changes(const struct candidates *c);
 
 /* Whether candidates_pick() would find anybody. */

@@ -1,142 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* config.c: one table of options serves flags, YAML keys, defaults and --help. */
+/* config.c: from flags and file to struct config.  The options themselves stand in options.c. */
 #include "agent/config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/base/link.h"
 #include "agent/base/text.h"
 #include "agent/base/yaml.h"
-
-enum option_kind {
-	OPTION_TEXT,
-	OPTION_LIST,
-	OPTION_BOOL,
-	OPTION_MS,
-	OPTION_INT,
-	OPTION_CHOICE,
-};
-
-struct option {
-	const char *name;
-	enum option_kind kind;
-	size_t offset;	     /* of the member of struct config */
-	const char *arg;     /* for --help; of a choice: "a|b|c", values 0, 1, 2 */
-	const char *initial; /* default as text; NULL = none */
-	const char *help;
-	int64_t min, max; /* MS, INT */
-	const char *(*check)(const char *value); /* TEXT, LIST: NULL, or what is wrong with one value; may be NULL */
-};
-
-#define AT(member) offsetof(struct config, member)
-
-static const char *check_api_server(const char *value)
-{
-	return text_starts(value, "https://") ? NULL : "does not begin with https://";
-}
-
-/* RFC 1123 subdomain, as the API server demands of Node names. */
-static const char *check_node_name(const char *value)
-{
-	size_t len = strlen(value);
-
-	return len > 0 && len <= 253 && strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789.-") == len ?
-		       NULL : "is not a node name (a-z 0-9 . -)";
-}
-
-/* RFC 1123 label, as the API server demands of Namespaces. */
-static const char *check_namespace(const char *value)
-{
-	size_t len = strlen(value);
-
-	return len > 0 && len <= 63 && strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789-") == len ?
-		       NULL : "is not a namespace (a-z 0-9 -)";
-}
-
-static const char *check_interface(const char *value)
-{
-	size_t len = strlen(value);
-
-	/* the kernel allows more, but nobody uses it, and names end up in YAML and logs */
-	return len < LINK_NAME_MAX && strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@:") == len ?
-		       NULL : "is not an interface name";
-}
-
-static const char *check_pool(const char *value)
-{
-	struct ip_range r;
-
-	if (ip_range_parse(value, &r) < 0)
-		return "is not an address, a range A-B or a CIDR";
-	return ip_is_unusable(&r.first) || ip_is_unusable(&r.last) ? "holds addresses that no host may have" : NULL;
-}
-
-static const char *check_class(const char *value)
-{
-	return *value && strlen(value) <= 316 ? NULL : "is not a class name";
-}
-
-static const char *check_listen(const char *value)
-{
-	struct ip_port p;
-
-	return !*value || config_parse_listen(value, &p) == 0 ? NULL : "is not ADDR:PORT";
-}
-
-static const char *check_daemonset(const char *value)
-{
-	return !*value || !check_node_name(value) ? NULL : "is not the name of a DaemonSet (a-z 0-9 . -)";
-}
-
-static const char *check_state_dir(const char *value)
-{
-	return *value == '/' ? NULL : "is not an absolute path";
-}
-
-static const struct option options[] = {
-	{ "config", OPTION_TEXT, AT(file), "FILE", "", "YAML file with these names as keys; flags win", 0, 0, NULL },
-	{ "kubeconfig", OPTION_TEXT, AT(kubeconfig), "FILE", "", "credentials; default: the Pod's service account", 0, 0, NULL },
-	{ "api-server", OPTION_LIST, AT(api_servers), "URL", NULL,
-	  "API server, repeatable; default: the one of the credentials", 0, 0, check_api_server },
-	{ "node-name", OPTION_TEXT, AT(node_name), "NAME", NULL, "this node; default: the host name", 0, 0, check_node_name },
-	{ "namespace", OPTION_TEXT, AT(ns), "NS", "kube-system", "namespace of the Lease", 0, 0, check_namespace },
-	{ "interface", OPTION_LIST, AT(interfaces), "IF[,IF]", NULL,
-	  "interfaces for VIPs; default: by subnet, else by default route", 0, 0, check_interface },
-	{ "pool", OPTION_LIST, AT(pools), "A-B|CIDR", NULL,
-	  "addresses to allocate, repeatable", 0, 0, check_pool },
-	{ "load-balancer-class", OPTION_TEXT, AT(class_name), "NAME", "leasehold.io/vip",
-	  "serve Services with this spec.loadBalancerClass", 0, 0, check_class },
-	{ "default-class", OPTION_BOOL, AT(default_class), NULL, "false", "serve Services without a class, too", 0, 0, NULL },
-	{ "lease-duration", OPTION_MS, AT(lease_ms), "TIME", "3s", "how long a silent holder keeps the Lease", 400,
-	  24 * 60 * 60 * 1000, NULL },
-	{ "renew-interval", OPTION_MS, AT(renew_ms), "TIME", "750ms", "how often the holder renews it", 100,
-	  12 * 60 * 60 * 1000, NULL },
-	{ "groups", OPTION_INT, AT(groups), "N", "1", "new VIPs go to so many groups, one Lease each", 1, 64, NULL },
-	{ "rank", OPTION_INT, AT(rank), "N", "0", "0 to 9: nodes of a lower rank hold first", 0, 9, NULL },
-	{ "on-api-loss", OPTION_CHOICE, AT(on_api_loss), "hold|fence", "hold",
-	  "no API: go on while nobody else answers, or stop at the deadline", 0, 0, NULL },
-	{ "gate", OPTION_CHOICE, AT(gate), "on|off", "on",
-	  "the kernel stops answering at the deadline; off: only the agent does", 0, 0, NULL },
-	{ "source-nat", OPTION_CHOICE, AT(source_nat), "auto|masquerade", "auto",
-	  "source of balanced packets: the VIP where safe, or always the node", 0, 0, NULL },
-	{ "realtime", OPTION_BOOL, AT(realtime), NULL, "false",
-	  "run before ordinary programs, memory locked", 0, 0, NULL },
-	{ "dataplane", OPTION_CHOICE, AT(dataplane), "nft|announce", "nft",
-	  "balance by nftables, or only own the address and announce it", 0, 0, NULL },
-	{ "sysctl", OPTION_CHOICE, AT(sysctl), "report|manage", "report",
-	  "forwarding: say what is missing, or set it", 0, 0, NULL },
-	{ "http-address", OPTION_TEXT, AT(http_address), "ADDR:PORT", "", "serve /healthz /readyz /metrics; default: off",
-	  0, 0, check_listen },
-	{ "state-dir", OPTION_TEXT, AT(state_dir), "DIR", "/run/leasehold", "lock file and status socket", 0, 0, check_state_dir },
-	{ "daemonset", OPTION_TEXT, AT(daemonset), "NAME", "",
-	  "when this DaemonSet is gone at a stop, remove everything", 0, 0, check_daemonset },
-	{ "log-level", OPTION_CHOICE, AT(log_level), "error|warn|info|debug", "info", "least important lines to log", 0,
-	  0, NULL },
-	{ "log-format", OPTION_CHOICE, AT(log_format), "text|json", "text", "one line an event, on standard error", 0, 0, NULL },
-};
+#include "agent/options.h"
 
 /* Where a value came from, for error texts. */
 struct origin {
@@ -147,7 +21,7 @@ struct origin {
 struct parse {
 	struct config *c;
 	struct buf *errors;
-	bool set[ARRAY_LEN(options)]; /* by a flag or, in the file's pass, by the file */
+	bool set[OPTIONS_MAX]; /* by a flag or, in the file's pass, by the file */
 };
 
 static void complain(struct parse *p, const struct origin *at, const char *name, const char *what)
@@ -160,7 +34,7 @@ static void complain(struct parse *p, const struct origin *at, const char *name,
 
 static const struct option *option_find(const char *name, size_t len)
 {
-	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+	for (size_t i = 0; i < n_options; i++)
 		if (strlen(options[i].name) == len && memcmp(options[i].name, name, len) == 0)
 			return &options[i];
 	return NULL;
@@ -385,7 +259,7 @@ static void set_defaults(struct parse *p)
 	const struct origin here = { NULL, 0 };
 	char host[256] = "";
 
-	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+	for (size_t i = 0; i < n_options; i++)
 		if (!p->set[i] && options[i].initial)
 			option_set(p, &options[i], options[i].initial, &here);
 	if (!p->c->node_name) {
@@ -398,18 +272,170 @@ static void set_defaults(struct parse *p)
 	}
 }
 
-/* Relations between values; single values were checked where they stand. */
-static void check_relations(struct parse *p)
+static_assert(NAT_ROUTER_ADMINS_MAX >= CONFIG_LIST_MAX, "all that the list takes must fit");
+
+/* ---- relations between values; single values were checked where they stand ---- */
+
+static bool is_set(const struct parse *p, const char *name)
+{
+	return p->set[option_find(name, strlen(name)) - options];
+}
+
+static void check_times(struct parse *p)
+{
+	const struct config *c = p->c;
+	char lease[32], renew[32];
+
+	if (c->lease_ms && c->renew_ms * 2 >= c->lease_ms)
+		buf_printf(p->errors, "renew-interval: %s is not less than half of lease-duration %s\n",
+			   text_of_ms(c->renew_ms, renew, sizeof(renew)), text_of_ms(c->lease_ms, lease, sizeof(lease)));
+}
+
+static void check_pools(struct parse *p)
 {
 	struct config *c = p->c;
-	char lease[32], renew[32];
 
 	for (size_t i = 0; i < c->pools.n; i++)
 		if (ip_range_parse(c->pools.v[i], &c->ranges[i]) < 0)
 			memset(&c->ranges[i], 0, sizeof(c->ranges[i])); /* complained about already */
-	if (c->lease_ms && c->renew_ms * 2 >= c->lease_ms)
-		buf_printf(p->errors, "renew-interval: %s is not less than half of lease-duration %s\n",
-			   text_of_ms(c->renew_ms, renew, sizeof(renew)), text_of_ms(c->lease_ms, lease, sizeof(lease)));
+}
+
+/* What only the nftables data plane does must not be believed to be done without it. */
+static void check_dataplane(struct parse *p)
+{
+	static const char needs[] = "needs dataplane nft: with announce others balance";
+	const struct config *c = p->c;
+
+	if (c->dataplane == DATAPLANE_NFT)
+		return;
+	if (c->announce == ANNOUNCE_NONE)
+		buf_puts(p->errors, "announce: none leaves nothing to do with dataplane announce\n");
+	if (c->ip_mode == IP_MODE_PROXY)
+		buf_puts(p->errors, "ip-mode: proxy needs dataplane nft: it tells kube-proxy not to balance\n");
+	if (c->unmatched != NAT_UNMATCHED_REJECT)
+		buf_printf(p->errors, "unmatched-ports: %s %s\n", c->unmatched == NAT_UNMATCHED_DROP ? "drop" : "accept", needs);
+	if (c->forward_mark == FORWARD_MARK_ON)
+		buf_printf(p->errors, "forward-mark: on %s\n", needs);
+	if (*c->vip)
+		buf_printf(p->errors, "vip: %s\n", needs);
+	if (c->router_interfaces.n > 0)
+		buf_printf(p->errors, "router-interface: %s\n", needs);
+}
+
+static void check_announce(struct parse *p)
+{
+	const struct config *c = p->c;
+
+	if (c->announce != ANNOUNCE_NONE)
+		return;
+	if (is_set(p, "gate") && c->gate == GATE_ON)
+		buf_puts(p->errors, "gate: on needs announce arp: a VIP without an address has nothing to shut\n");
+	if (*c->vip)
+		buf_puts(p->errors, "vip: needs announce arp: one node is to answer for it\n");
+}
+
+/* Whether an API server's URL, "https://HOST[:PORT]", names that address. */
+static bool url_names(const char *url, const struct ip *ip)
+{
+	char host[IP_TEXT_MAX];
+	struct ip named;
+	bool brackets;
+	size_t n;
+
+	if (!text_starts(url, "https://"))
+		return false;
+	url += strlen("https://");
+	brackets = *url == '[';
+	url += brackets;
+	n = strcspn(url, brackets ? "]" : ":/");
+	if (n >= sizeof(host))
+		return false;
+	memcpy(host, url, n);
+	host[n] = '\0';
+	return ip_parse(host, &named) == 0 && ip_eq(&named, ip);
+}
+
+static void check_vip(struct parse *p)
+{
+	struct config *c = p->c;
+
+	if (!*c->vip) {
+		if (is_set(p, "vip-port"))
+			buf_puts(p->errors, "vip-port: of no use without vip\n");
+		return;
+	}
+	if (ip_parse(c->vip, &c->control_vip) < 0)
+		return; /* complained about already */
+	for (size_t i = 0; i < c->pools.n; i++)
+		if (ip_in_range(&c->control_vip, &c->ranges[i]))
+			buf_printf(p->errors, "vip: %s is in pool %s, so that a Service might get it\n", c->vip, c->pools.v[i]);
+	for (size_t i = 0; i < c->api_servers.n; i++)
+		if (url_names(c->api_servers.v[i], &c->control_vip))
+			buf_printf(p->errors, "api-server: %s is the vip itself, which is up only once an API server was reached\n",
+				   c->api_servers.v[i]);
+}
+
+/* Neither twice nor one inside another: the kernel's sets of prefixes take no overlaps. */
+static void take_admins(struct config *c)
+{
+	struct nat_router *r = &c->router;
+	struct ip_net nets[CONFIG_LIST_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->router_admins.n; i++)
+		n += ip_net_parse(c->router_admins.v[i], &nets[n]) == 0; /* else complained about already */
+	for (size_t i = 0; i < n; i++) {
+		bool inside = false;
+
+		for (size_t k = 0; k < n && !inside; k++)
+			inside = k != i && (nets[k].len < nets[i].len || (nets[k].len == nets[i].len && k < i)) &&
+				 ip_in_prefix(&nets[i].ip, &nets[k].ip, nets[k].len);
+		if (!inside)
+			r->admins[r->n_admins++] = nets[i];
+	}
+}
+
+static void take_interface(struct nat_router *r, const char *name)
+{
+	for (size_t i = 0; i < r->n_interfaces; i++)
+		if (text_eq(r->interfaces[i], name))
+			return;
+	if (text_copy(r->interfaces[r->n_interfaces], sizeof(r->interfaces[0]), name)) /* else complained about already */
+		r->n_interfaces++;
+}
+
+static void check_router(struct parse *p)
+{
+	struct config *c = p->c;
+	struct nat_router *r = &c->router;
+
+	if (c->router_interfaces.n == 0) {
+		if (c->router_allow.n > 0)
+			buf_puts(p->errors, "router-allow: of no use without router-interface\n");
+		if (c->router_admins.n > 0)
+			buf_puts(p->errors, "router-admin: of no use without router-interface\n");
+		return;
+	}
+	if (c->router_interfaces.n > NAT_ROUTER_INTERFACES_MAX) {
+		buf_printf(p->errors, "router-interface: more than %d\n", NAT_ROUTER_INTERFACES_MAX);
+		return;
+	}
+	for (size_t i = 0; i < c->router_interfaces.n; i++)
+		take_interface(r, c->router_interfaces.v[i]);
+	for (size_t i = 0; i < c->router_allow.n; i++)
+		r->allow |= option_router_allow(c->router_allow.v[i]);
+	take_admins(c);
+}
+
+static void check_relations(struct parse *p)
+{
+	p->c->lease_set = is_set(p, "lease-duration");
+	check_pools(p);
+	check_times(p);
+	check_dataplane(p);
+	check_announce(p);
+	check_vip(p);
+	check_router(p);
 }
 
 int config_parse_listen(const char *text, struct ip_port *ret)
@@ -453,7 +479,7 @@ int config_parse(int argc, char *const *argv, struct config *c, struct buf *erro
 
 void config_fini(struct config *c)
 {
-	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+	for (size_t i = 0; i < n_options; i++) {
 		if (options[i].kind == OPTION_TEXT) {
 			free(*(char **)member(c, &options[i]));
 		} else if (options[i].kind == OPTION_LIST) {
@@ -468,12 +494,12 @@ void config_fini(struct config *c)
 
 void config_print_help(FILE *out)
 {
-	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+	for (size_t i = 0; i < n_options; i++) {
 		const struct option *o = &options[i];
 		char left[64];
 
 		IGNORE(snprintf(left, sizeof(left), "--%s %s", o->name, o->arg ? o->arg : "")); /* table fits */
-		fprintf(out, "  %-34s %s", left, o->help);
+		fprintf(out, "  %-36s %s", left, o->help);
 		if (o->initial && *o->initial)
 			fprintf(out, " (default %s)", o->initial);
 		fputc('\n', out);

@@ -59,7 +59,7 @@ static bool restarted_follower(const struct agent *a, const struct group *g, str
 static void fence_vip(struct agent *a, const struct vip *vip, const struct group *g)
 {
 	struct gate_wish w = { .ip = vip->ip, .ifindex = vip->ifindex, .ready = vip->ready,
-			       .loaded = kernel_nat_holds(&a->kernel, &vip->ip), .own = vip->own };
+			       .loaded = dataplane_holds(&a->dataplane, &vip->ip), .own = vip->own };
 
 	if (g)
 		w.gate = g->gate;
@@ -105,8 +105,10 @@ bool fence_ready_for(const struct agent *a, const struct vip *vip)
 {
 	const struct kernel_addr at = { vip->ip, vip->ifindex };
 
+	if (a->vips.routed)
+		return dataplane_holds(&a->dataplane, &at.ip);
 	return gates_fenced(&a->gates, &at.ip) && gates_attached(&a->gates, at.ifindex) && guard_stands(&a->guard, &at) &&
-	       kernel_nat_holds(&a->kernel, &at.ip);
+	       dataplane_holds(&a->dataplane, &at.ip);
 }
 
 bool fence_settled(const struct agent *a)
@@ -141,6 +143,8 @@ bool fence_answers(void *ctx, const struct vip *vip)
 	mono_t now = mono_now();
 
 	fence_vip(a, vip, g); /* it may just have become ready */
+	if (a->vips.routed)
+		return g && !vip->moving && a->stop < STOP_WITHDRAWING && group_holds(g, now);
 	return g && !vip->moving && a->stop < STOP_WITHDRAWING && mono_before(now, g->gate.arp_until) &&
 	       gates_open(&a->gates, &vip->ip, now);
 }
@@ -234,7 +238,7 @@ void fence_probe(struct agent *a, const struct group *g, uint32_t probe_id)
 		if (l && place_usable(l))
 			targets[n++] = (struct wire_target){ l, vip->own, vip->ip };
 	}
-	if (vips == 0)
+	if (vips == 0 || a->vips.routed)
 		wire_nobody(&a->wire, mono_now(), g->index, probe_id);
 	else
 		wire_ask(&a->wire, mono_now(), g->index, probe_id, targets, n);
@@ -300,7 +304,7 @@ int fence_open(struct agent *a, struct err_info *err)
 	int r;
 
 	guard_init(&a->guard, a->nat_worker);
-	tables_init(&a->tables, &a->kernel, &a->guard);
+	tables_init(&a->tables, a->nat_worker, &a->dataplane, &a->guard);
 	r = gates_init(&a->gates, a->cfg->gate == GATE_OFF, &a->loop, a->addr_worker, err);
 	if (r == 0)
 		r = wire_init(&a->wire, &a->loop, &ops, a, err);

@@ -29,7 +29,7 @@ void former_note(struct agent *a, const char *holder, mono_t now)
 	int64_t left_ms = (int64_t)a->kernel.valid_s * MS_PER_S - (a->cfg->lease_ms - a->cfg->renew_ms);
 	struct former_node node = { .until = mono_add_ms(now, left_ms + SLACK_MS) };
 
-	if (!a->kernel.use_nat || !lease_node(holder, node.name, sizeof(node.name)) ||
+	if (!a->dataplane.on || !lease_node(holder, node.name, sizeof(node.name)) ||
 	    text_eq(node.name, a->cfg->node_name))
 		return;
 	for (size_t i = f->n_nodes; i-- > 0;)

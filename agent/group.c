@@ -163,6 +163,11 @@ int group_new(struct agent *a, unsigned int number, const struct ip *ip, struct 
 		g->ip = *ip;
 	g->adopting = mono_before(mono_now(), a->adopt_until);
 	groups_name(number, ip, name);
+	if (number == GROUPS_OWN && ip_eq(ip, &a->cfg->control_vip)) {
+		cfg.duration_ms = config_vip_lease_ms(a->cfg);
+		cfg.renew_ms = config_vip_renew_ms(a->cfg);
+		cfg.delay_ms = a->cfg->rank * cfg.renew_ms;
+	}
 	cfg.seed = prng_next(&a->prng);
 	/* A renewal and a read for each group; when many groups are busy at once, the others' requests take memory. */
 	r = kube_client_reserve(a->client, a->n_groups < LEASE_CALLS_MAX / 2 ? 2 * (a->n_groups + 1) : LEASE_CALLS_MAX, err);

@@ -128,11 +128,11 @@ static enum candidate_says weigh(const struct group *g, struct candidate_answer 
 			IGNORE(text_copy(answer->reason, sizeof(answer->reason), refused)); /* cut is fine */
 			return CANDIDATE_REFUSES;
 		}
-		if (!vip->ifindex && vip->published) {
+		if (!vip->ifindex && vip->published && !a->vips.routed) {
 			IGNORE(text_copy(answer->reason, sizeof(answer->reason), "no interface of the node suits a VIP")); /* fits */
 			return CANDIDATE_REFUSES;
 		}
-		if (!vip->ifindex)
+		if (!vip->ifindex && !a->vips.routed)
 			continue;
 		placed++;
 		ready &= fence_ready_for(a, vip);

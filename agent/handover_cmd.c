@@ -38,8 +38,8 @@ void handover_help(FILE *out)
 {
 	fputs("Usage: leasehold handover [GROUP] [--to NODE] [FLAGS]\n"
 	      "\n"
-	      "Moves a group of VIPs to another node without a break: the present holder gets the successor ready, then\n"
-	      "hands over.  GROUP is a number (default 0) or the name of a Lease.\n"
+	      "Moves a group of VIPs to another node without a break: the present holder gets the successor\n"
+	      "ready, then hands over.  GROUP is a number (default 0) or the name of a Lease.\n"
 	      "\n"
 	      "Flags:\n"
 	      "  --to NODE          the node that is to hold it; default: the holder picks one\n"

@@ -13,7 +13,7 @@
 
 #define CONNECTIONS_MAX 16
 #define CONNECTION_S 10
-#define PAGE_MAX ((size_t)4 * 1024 * 1024)
+#define PAGE_MAX ((size_t)8 * 1024 * 1024) /* metrics of 2,000 VIPs' ports and 5,000 backends with long names: 5 MB */
 
 struct http {
 	struct MHD_Daemon *daemon;
@@ -62,6 +62,10 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
 		buf_puts(&page, "only GET is served\n");
 		return answer(c, MHD_HTTP_METHOD_NOT_ALLOWED, text, &page);
 	}
+	if (h->ops->only) {
+		ready = h->ops->only(h->ctx, &page);
+		return answer(c, ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, "application/json", &page);
+	}
 	if (text_eq(url, "/healthz")) {
 		buf_puts(&page, "ok\n");
 		return answer(c, MHD_HTTP_OK, text, &page);
@@ -100,7 +104,7 @@ int http_new(struct loop *loop, const struct ip_port *listen, const struct http_
 	int r;
 
 	if (!h)
-		return err_errno(err, -ENOMEM, "http-address");
+		return err_errno(err, -ENOMEM, "HTTP");
 	h->loop = loop;
 	h->ops = ops;
 	h->ctx = ctx;
@@ -114,7 +118,7 @@ int http_new(struct loop *loop, const struct ip_port *listen, const struct http_
 				     MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
 				     CONNECTION_S, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1, MHD_OPTION_END);
 	if (!h->daemon) {
-		r = err_errno(err, errno ? -errno : -EIO, "http-address %s port %u", ip_format(&listen->ip, text), listen->port);
+		r = err_errno(err, errno ? -errno : -EIO, "listening on %s port %u", ip_format(&listen->ip, text), listen->port);
 		free(h);
 		return r;
 	}

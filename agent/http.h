@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* http.h: /healthz, /readyz and /metrics (libmicrohttpd, driven by the loop).  Answers come from the loop's own
+/* http.h: /healthz, /readyz and /metrics, or a single page (libmicrohttpd, driven by the loop).  Answers come from the loop's own
  * thread, so that an answer to /healthz proves that the loop turns. */
 #pragma once
 
@@ -11,6 +11,8 @@
 #include "agent/loop.h"
 
 struct http_ops {
+	/* Not NULL: the one page, JSON under every path; true = 200, false = 503.  Then the others are not asked. */
+	bool (*only)(void *ctx, struct buf *out);
 	/* True when ready; else the reasons, a line each, in 'why'. */
 	bool (*ready)(void *ctx, struct buf *why);
 	void (*metrics)(void *ctx, struct buf *out);

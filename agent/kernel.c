@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel.c: plans to jobs, outcomes to observed state.  What to want is decided elsewhere. */
+/* kernel.c: plans to jobs, outcomes to observed state.  What to want is decided elsewhere, and the table of nftables is
+ * dataplane.c's. */
 #include "agent/kernel.h"
 
 #include <errno.h>
 #include <linux/netlink.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "agent/base/log.h"
 #include "agent/base/text.h"
@@ -17,34 +16,16 @@
 #define RETRY_MAX_MS 8000
 #define RETRY_DEL_MS 250  /* an address that must go: no doubling */
 #define REFUSAL_KEPT_MS 60000 /* after its retry was due: nobody wants it any more */
-#define NAT_LOST_MAX 5	  /* readings that fail in a row until the data plane counts as gone */
-#define ARENA_FIRST (64 * 1024)
-#define ARENA_MAX ((size_t)256 * 1024 * 1024)
 
-int arena_grow(struct arena *a)
-{
-	size_t size = a->size ? a->size * 2 : ARENA_FIRST;
-	unsigned char *base;
-
-	if (size > ARENA_MAX)
-		return -ENOMEM;
-	base = malloc(size);
-	if (!base)
-		return -ENOMEM;
-	free(a->base);
-	*a = (struct arena){ .base = base, .size = size };
-	return 0;
-}
-
-static void note_problem(struct kernel *k, char problem[static ERR_TEXT_MAX], const char *what, const struct err_info *err)
+static void note_problem(struct kernel *k, const char *what, const struct err_info *err)
 {
 	static struct log_limit limit;
 	uint32_t left_out;
 
 	k->netlink_errors++;
-	if (!text_eq(problem, err->text) && log_limit(&limit, mono_now().ns, 1000, &left_out)) /* once, until it changes */
+	if (!text_eq(k->problem, err->text) && log_limit(&limit, mono_now().ns, 1000, &left_out)) /* once, until it changes */
 		log_event(LOG_ERROR, "kernel_refused", what, log_str("error", err->text), log_int("left_out", left_out));
-	IGNORE(text_copy(problem, ERR_TEXT_MAX, err->text)); /* same size */
+	IGNORE(text_copy(k->problem, sizeof(k->problem), err->text)); /* same size */
 }
 
 static mono_t retry_time(unsigned int tries)
@@ -52,174 +33,6 @@ static mono_t retry_time(unsigned int tries)
 	int64_t ms = (int64_t)RETRY_MS << (tries < 3 ? tries : 3);
 
 	return mono_add_ms(mono_now(), ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
-}
-
-/* ---- data plane ---- */
-
-static void nat_run(struct worker_job *job)
-{
-	struct nat_job *j = (struct nat_job *)job;
-
-	j->done = 0;
-	j->result = 0;
-	j->err = (struct err_info)ERR_INFO_INIT;
-	if (!j->sock)
-		j->result = nlsock_new(NETLINK_NETFILTER, &j->sock, &j->err);
-	if (j->result == 0 && j->reread) {
-		j->result = nat_if_ensure(j->sock, &j->err);
-		if (j->result == 0)
-			j->result = nat_if_dump(j->sock, &j->dump, &j->err);
-		/* Elements of no frontend would be in the way of additions. */
-		if (j->result == 0 && j->dump.n_orphans > 0)
-			j->result = nat_if_apply(j->sock, j->dump.orphans, &j->dump.n_orphans, 1, &j->done, &j->err);
-	} else if (j->result == 0) {
-		j->result = nat_if_apply(j->sock, j->plan.ops, j->plan.ends, j->plan.n_groups, &j->done, &j->err);
-	}
-}
-
-static void nat_failed(struct kernel *k, struct nat_job *j)
-{
-	/* Part of it may have been applied: read what is there, plan anew. */
-	note_problem(k, k->nat_problem, "the nftables table could not be brought up to date", &j->err);
-	nlsock_free(j->sock);
-	j->sock = NULL;
-	nat_dump_free(&j->dump);
-	j->dump = (struct nat_dump){ 0 };
-	if (j->reread && ++k->nat_lost >= NAT_LOST_MAX)
-		k->nat_up = false;
-	k->nat_ready = false;
-	k->nat_as_wanted = false;
-	k->need_build = true;
-	k->nat_retry_at = retry_time(k->nat_failures++);
-}
-
-static void nat_well(struct kernel *k)
-{
-	k->nat_failures = 0;
-	k->nat_problem[0] = '\0';
-}
-
-static void nat_done(struct worker_job *job)
-{
-	struct nat_job *j = (struct nat_job *)job;
-	struct kernel *k = j->k;
-	struct kernel_slot *old = k->seen;
-
-	k->nat_busy = false;
-	k->nat_ops_applied += j->done;
-	if (j->result < 0) {
-		nat_failed(k, j);
-	} else if (j->reread) {
-		nat_dump_free(&k->dump);
-		k->dump = j->dump;
-		j->dump = (struct nat_dump){ 0 };
-		k->observed = (struct nat_state){ k->dump.vips, k->dump.n_vips, k->dump.frontends, k->dump.n_frontends,
-						  k->dump.guards, k->dump.n_guards, k->dump.locals, k->dump.n_locals,
-						  k->dump.homes, k->dump.n_homes };
-		k->nat_ready = k->nat_up = true;
-		k->nat_lost = 0;
-		k->need_build = true;
-	} else {
-		k->seen = k->flight;
-		k->flight = old;
-		k->observed = k->pending;
-		k->nat_as_wanted = !k->next_built;
-		nat_well(k);
-		nat_dump_free(&k->dump);
-		k->dump = (struct nat_dump){ 0 };
-	}
-	k->changed(k->ctx);
-}
-
-/* The wanted state as the diff takes it: the VIPs' addresses stand in the slot's arena. */
-static int nat_state_of(struct kernel_slot *s, struct nat_state *ret)
-{
-	struct ip *vips = arena_take_array(&s->arena, s->wanted.n_vips ? s->wanted.n_vips : 1, sizeof(*vips));
-
-	if (!vips)
-		return -ENOSPC;
-	for (size_t i = 0; i < s->wanted.n_vips; i++)
-		vips[i] = s->wanted.vips[i].ip;
-	*ret = (struct nat_state){ vips, s->wanted.n_vips, s->wanted.frontends, s->wanted.n_frontends,
-				   s->wanted.guards, s->wanted.n_guards, s->wanted.locals, s->wanted.n_locals,
-				   s->wanted.homes, s->wanted.n_homes };
-	return 0;
-}
-
-/* From what is observed to 'next'. */
-static int nat_plan_next(struct kernel *k)
-{
-	int r = nat_state_of(k->next, &k->pending);
-
-	while (r == 0) {
-		arena_reset(&k->plan_arena);
-		r = k->plan_arena.size ? diff_nat(&k->pending, &k->observed, &k->plan_arena, &k->nat.plan) : -ENOSPC;
-		if (r != -ENOSPC)
-			break;
-		r = arena_grow(&k->plan_arena);
-	}
-	return r;
-}
-
-mono_t kernel_sync_nat(struct kernel *k, mono_t now)
-{
-	struct kernel_slot *spare = k->flight;
-	int r;
-
-	if (k->nat_busy || (k->nat_ready && !k->next_built))
-		return MONO_NEVER;
-	if (mono_before(now, k->nat_retry_at))
-		return k->nat_retry_at;
-	k->nat.reread = !k->nat_ready;
-	if (k->nat_ready) {
-		r = nat_plan_next(k);
-		if (r < 0) {
-			log_event(LOG_ERROR, "out_of_memory", "the data plane's plan does not fit");
-			k->need_build = true;
-			k->nat_retry_at = mono_add_ms(now, RETRY_MS);
-			return k->nat_retry_at;
-		}
-		k->next_built = false;
-		k->nat_as_wanted = k->nat.plan.n_ops == 0;
-		if (k->nat_as_wanted) {
-			nat_well(k);
-			return MONO_NEVER;
-		}
-		k->flight = k->next;
-		k->next = spare;
-	}
-	k->nat_busy = true;
-	k->nat.k = k;
-	k->nat.job = (struct worker_job){ .run = nat_run, .done = nat_done };
-	worker_submit(k->nat_worker, &k->nat.job);
-	return MONO_NEVER;
-}
-
-/* The arena stays as large as it is; its content is gone. */
-static void arena_give_back(struct arena *a)
-{
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)a->base + page - 1) & ~(page - 1);
-	uintptr_t to = ((uintptr_t)a->base + a->size) & ~(page - 1);
-
-	arena_reset(a);
-	if (a->base && to > from)
-		IGNORE(madvise((void *)from, to - from, MADV_DONTNEED)); /* it costs memory only, if that fails */
-}
-
-void kernel_give_back(struct kernel *k)
-{
-	for (size_t i = 0; i < ARRAY_LEN(k->slots) && !k->nat_busy && !k->next_built; i++)
-		if (&k->slots[i] != k->seen)
-			arena_give_back(&k->slots[i].arena);
-	if (!k->nat_busy)
-		arena_give_back(&k->plan_arena);
-}
-
-void kernel_reread_nat(struct kernel *k)
-{
-	k->nat_ready = false;
-	k->nat_as_wanted = false;
-	k->need_build = true;
 }
 
 /* ---- addresses ---- */
@@ -234,7 +47,7 @@ static void addr_flush(struct addr_job *j, struct ip *vips, size_t n)
 {
 	size_t flushed = 0;
 
-	if (n == 0 || !j->k->use_nat)
+	if (n == 0 || !j->with_nat)
 		return; /* 'vips' may be NULL, which qsort() may not be given */
 	qsort(vips, n, sizeof(*vips), ip_order);
 	if (ct_if_flush(vips, n, &flushed, &j->flush_err) == 0)
@@ -350,11 +163,11 @@ static void addr_done(struct worker_job *job)
 		log_event(LOG_WARN, "conntrack_not_flushed", "connections of VIPs that left are still remembered here",
 			  log_str("error", j->flush_err.text));
 	if (j->failed.family != IP_NONE) {
-		note_problem(k, k->addr_problem, "an address could not be set or removed", &j->err);
+		note_problem(k, "an address could not be set or removed", &j->err);
 		nlsock_free(j->sock);
 		j->sock = NULL;
 	} else if (k->n_refusals == 0) {
-		k->addr_problem[0] = '\0';
+		k->problem[0] = '\0';
 	}
 	k->changed(k->ctx);
 }
@@ -418,14 +231,6 @@ bool kernel_has_addr(const struct kernel *k, const struct kernel_addr *a)
 	return false;
 }
 
-/* The data plane knows the VIP: its maps are loaded, so an address may attract traffic now.  Packets that came before
- * would be answered by this node itself, and conntrack would keep their flows from the backends for as long as they
- * last. */
-bool kernel_nat_holds(const struct kernel *k, const struct ip *ip)
-{
-	return !k->use_nat || (k->nat_ready && ip_listed(k->observed.vips, k->observed.n_vips, ip));
-}
-
 /* Whether the kernel refused this lately; *wake is brought forward to when to try again. */
 static bool addr_waits(const struct kernel *k, const struct kernel_addr *a, bool del, mono_t now, mono_t *wake)
 {
@@ -437,10 +242,12 @@ static bool addr_waits(const struct kernel *k, const struct kernel_addr *a, bool
 	return true;
 }
 
-/* An address attracts traffic: what is to receive and to fence it comes first. */
+/* An address attracts traffic: what is to receive and to fence it comes first.  Packets that came before the data plane's
+ * maps would be answered by this node itself, and conntrack would keep their flows from the backends for as long as they
+ * last. */
 static bool kernel_may_add(const struct kernel *k, const struct kernel_addr *a)
 {
-	return kernel_nat_holds(k, &a->ip) && (!k->may_add || k->may_add(k->ctx, a));
+	return dataplane_holds(k->dataplane, &a->ip) && (!k->may_add || k->may_add(k->ctx, a));
 }
 
 /* Deletions first: nothing is more urgent than to stop answering. */
@@ -520,6 +327,7 @@ mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr 
 		k->addr_busy = true;
 		k->addr.k = k;
 		k->addr.valid_s = k->valid_s;
+		k->addr.with_nat = k->dataplane->on;
 		k->addr.failed = (struct ip){ 0 };
 		k->addr.job = (struct worker_job){ .run = addr_run, .done = addr_done };
 		worker_submit(k->addr_worker, &k->addr.job);
@@ -530,34 +338,23 @@ mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr 
 int kernel_init(struct kernel *k, const struct kernel_config *cfg, struct err_info *err)
 {
 	memset(k, 0, sizeof(*k));
-	k->nat_worker = cfg->nat_worker;
 	k->addr_worker = cfg->addr_worker;
-	k->use_nat = cfg->use_nat;
+	k->dataplane = cfg->dataplane;
 	k->valid_s = cfg->valid_s;
 	k->changed = cfg->changed;
 	k->may_add = cfg->may_add;
 	k->ctx = cfg->ctx;
-	k->next = &k->slots[0];
-	k->flight = &k->slots[1];
-	k->seen = &k->slots[2];
-	k->nat_as_wanted = !cfg->use_nat;
 	k->addr_refresh_at = MONO_NEVER;
 	return link_watch_new(&k->links, err);
 }
 
 void kernel_fini(struct kernel *k)
 {
-	for (size_t i = 0; i < ARRAY_LEN(k->slots); i++)
-		free(k->slots[i].arena.base);
-	free(k->plan_arena.base);
 	free(k->addr.ops);
 	free(k->addr.gone);
 	free(k->addr.stale);
 	free(k->stale);
 	free(k->refusals);
-	nat_dump_free(&k->dump);
-	nat_dump_free(&k->nat.dump);
-	nlsock_free(k->nat.sock);
 	nlsock_free(k->addr.sock);
 	link_watch_free(k->links);
 }

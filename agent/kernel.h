@@ -1,46 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel.h: makes this node's kernel what the core wants: diffs against what is observed, hands the plan to the
- * worker, takes the outcome back.  Level-triggered: kernel_sync() may be called at any time and does nothing when all
- * is as wanted.
- *
- * Three wanted states are kept: the next one (being built), the one in flight, the one observed. */
+/* kernel.h: makes this node's addresses what the core wants: compares with what is observed, hands the plan to the
+ * worker, takes the outcome back.  Level-triggered: kernel_sync_addrs() may be called at any time and does nothing when all
+ * is as wanted. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/base/arena.h"
 #include "agent/base/mono.h"
-#include "agent/core/diff.h"
-#include "agent/core/wanted.h"
+#include "agent/dataplane.h"
 #include "agent/worker.h"
 #include "netlink/link_watch.h"
-#include "netlink/nat_if.h"
 #include "netlink/nlsock.h"
 
 /* Where a VIP should be. */
 struct kernel_addr {
 	struct ip ip;
 	int ifindex;
-};
-
-struct kernel_slot {
-	struct arena arena;
-	struct wanted wanted;
-};
-
-struct nat_job {
-	struct worker_job job; /* first: the worker hands this back */
-	struct kernel *k;
-	struct nlsock *sock; /* the worker's while the job runs */
-	bool ready;	     /* the table was made sure of and read */
-	bool reread;	     /* make sure and read again before anything else */
-	struct nat_plan plan;
-	struct nat_dump dump;
-	int result;
-	size_t done;
-	struct err_info err;
 };
 
 enum addr_op_kind {
@@ -62,6 +39,7 @@ struct addr_job {
 	struct addr_op *ops; /* malloc */
 	size_t n_ops, cap_ops;
 	uint32_t valid_s;
+	bool with_nat; /* there are connections of ours to flush */
 	struct err_info err; /* of the first that failed */
 	struct ip failed;
 	struct ip *gone;     /* malloc, cap_ops; VIPs whose address was removed: their connections end here */
@@ -82,8 +60,8 @@ struct addr_refusal {
 };
 
 struct kernel_config {
-	struct worker *nat_worker, *addr_worker; /* two: the end of an address must not wait for an nft commit */
-	bool use_nat;	  /* data plane nft */
+	struct worker *addr_worker; /* of its own: the end of an address must not wait for an nft commit */
+	const struct dataplane *dataplane;
 	uint32_t valid_s; /* lifetime of a VIP's address, whole seconds */
 	void (*changed)(void *ctx); /* a job has ended */
 	/* Whether the address may be added now (the gate stands on its interface); one that is up stays. */
@@ -92,24 +70,10 @@ struct kernel_config {
 };
 
 struct kernel {
-	struct worker *nat_worker, *addr_worker;
+	struct worker *addr_worker;
+	const struct dataplane *dataplane;
 	struct link_watch *links;
 	uint32_t valid_s;
-	bool use_nat;
-
-	struct kernel_slot slots[3];
-	struct kernel_slot *next, *flight, *seen; /* permutation of slots */
-	struct nat_state observed; /* points into 'seen', or into 'dump' right after reading */
-	struct nat_state pending;  /* of the job in flight; points into 'flight' */
-	bool next_built;	   /* 'next' holds a wanted state that is not in flight yet */
-	bool need_build;	   /* the owner is to build 'next' again: what is observed has changed */
-	struct nat_dump dump;
-	struct arena plan_arena;
-	bool nat_ready;	  /* table there, observed valid */
-	bool nat_up;	  /* was ready once; stays so while single changes are refused */
-	bool nat_busy, nat_as_wanted;
-	unsigned int nat_failures, nat_lost; /* jobs in a row that failed; readings in a row */
-	mono_t nat_retry_at;
 
 	struct ip *stale; /* malloc; for the next job */
 	size_t n_stale, cap_stale;
@@ -118,11 +82,10 @@ struct kernel {
 	struct addr_refusal *refusals; /* malloc */
 	size_t n_refusals;
 
-	struct nat_job nat;
 	struct addr_job addr;
-	char nat_problem[ERR_TEXT_MAX], addr_problem[ERR_TEXT_MAX]; /* what fails at present, "" = nothing */
+	char problem[ERR_TEXT_MAX]; /* what fails at present, "" = nothing */
 	uint64_t netlink_errors;
-	uint64_t nat_ops_applied, addr_ops_applied, flushed;
+	uint64_t addr_ops_applied, flushed;
 	void (*changed)(void *ctx);
 	bool (*may_add)(void *ctx, const struct kernel_addr *a);
 	void *ctx;
@@ -131,23 +94,8 @@ struct kernel {
 MUST_USE int kernel_init(struct kernel *k, const struct kernel_config *cfg, struct err_info *err);
 void kernel_fini(struct kernel *k);
 
-/* Where the owner builds the wanted state (arena and result); then it sets next_built.  May be done again before the
- * last one went into flight. */
-static inline struct kernel_slot *kernel_next(struct kernel *k)
-{
-	return k->next;
-}
-
-/* Starts what is missing between the wanted state and the kernel.  Returns when to call again at the latest. */
-mono_t kernel_sync_nat(struct kernel *k, mono_t now);
-
-/* The table is not what was observed: it is made sure of and read again with the next kernel_sync_nat(). */
-void kernel_reread_nat(struct kernel *k);
-
-/* Nothing is under way: the pages of wanted states that are of no use any more go back to the system. */
-void kernel_give_back(struct kernel *k);
-
-/* Addresses likewise; addrs sorted by ip.  n = 0 withdraws all of ours. */
+/* Starts what is missing between addrs[0..n), sorted by ip, and the kernel.  n = 0 withdraws all of ours.  Returns when to call
+ * again at the latest. */
 mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr *addrs, size_t n);
 
 /* The VIP's address has gone without our doing (it expired, somebody removed it), or may have before this agent began: what
@@ -159,15 +107,3 @@ bool kernel_has_addr(const struct kernel *k, const struct kernel_addr *a);
 
 /* 0, or why the kernel would not add it when last tried: -EEXIST: it is there, and not ours; ... */
 int kernel_refuses_addr(const struct kernel *k, const struct kernel_addr *a);
-
-/* The data plane knows the VIP (always true without one). */
-bool kernel_nat_holds(const struct kernel *k, const struct ip *ip);
-
-/* What fails at present, "" = nothing. */
-static inline const char *kernel_problem(const struct kernel *k)
-{
-	return *k->nat_problem ? k->nat_problem : k->addr_problem;
-}
-
-/* For callers of the pure core that got -ENOSPC: an empty arena of twice the size.  -ENOMEM also past 256 MiB. */
-MUST_USE int arena_grow(struct arena *a);

@@ -13,6 +13,7 @@
 #define LEASE_BODY_MAX (2 * 1024 * 1024) /* others may keep what they like in it */
 #define LOOK_MS 1000			 /* one reading of a Lease that the view cannot tell of; and the next */
 #define LEASE_BODY_ROOM 4096		 /* what ours take, with room for others'; asked for at the start */
+#define LEASE_PATH_MAX 1024
 
 static void leader_step(struct leader *l, const struct elect_event *ev);
 
@@ -355,22 +356,19 @@ static void leader_step(struct leader *l, const struct elect_event *ev)
 int leader_init(struct leader *l, struct kube_client *client, const struct elect_config *cfg, const char *ns,
 		const char *name, const struct leader_ops *ops, void *ctx, struct err_info *err)
 {
-	char room[LEASE_BODY_ROOM];
-
 	memset(l, 0, sizeof(*l));
 	l->client = client;
 	l->ops = ops;
 	l->ctx = ctx;
 	l->keep = l->spare = (struct lease_keep)LEASE_KEEP_INIT;
 	l->body = (struct buf)BUF_INIT(LEASE_BODY_MAX);
-	l->path = (struct buf)BUF_INIT(1024);
+	l->path = (struct buf)BUF_INIT(LEASE_PATH_MAX);
 	for (size_t i = 0; i < LEADER_CALLS; i++)
 		l->calls[i].l = l;
 	l->ns = strdup(ns);
 	l->name = strdup(name);
-	memset(room, ' ', sizeof(room));
-	buf_append(&l->body, room, sizeof(room)); /* the first write resets it, and keeps the memory */
-	if (!l->ns || !l->name || buf_failed(&l->body))
+	if (!l->ns || !l->name || buf_reserve(&l->body, LEASE_BODY_ROOM) < 0 || buf_reserve(&l->path, LEASE_PATH_MAX) < 0 ||
+	    lease_keep_reserve(&l->keep) < 0 || lease_keep_reserve(&l->spare) < 0)
 		return err_errno(err, -ENOMEM, "lease");
 	elect_init(&l->elect, cfg);
 	l->wake_at = l->look_at = MONO_NEVER;

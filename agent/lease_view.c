@@ -2,6 +2,7 @@
 /* lease_view.c: the watch of all our Leases, and whose each is. */
 #include "agent/lease_view.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -147,6 +148,8 @@ int lease_view_init(struct lease_view *v, struct kube_client *client, const stru
 
 	memset(v, 0, sizeof(*v));
 	v->keep = (struct lease_keep)LEASE_KEEP_INIT;
+	if (lease_keep_reserve(&v->keep) < 0)
+		return err_errno(err, -ENOMEM, "view of the Leases");
 	v->ops = cfg->ops;
 	v->ctx = cfg->ctx;
 	IGNORE(snprintf(path, sizeof(path), "/apis/coordination.k8s.io/v1/namespaces/%s/leases", cfg->ns)); /* bounded */

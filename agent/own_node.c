@@ -12,7 +12,7 @@
 static void forget(struct own_node *n)
 {
 	memset(&n->node, 0, sizeof(n->node));
-	n->node.rank = -1;
+	n->node.rank = n->node.weight = -1;
 }
 
 static void on_begin(void *ctx)

@@ -72,8 +72,9 @@ mono_t own_record_step(struct agent *a, mono_t now)
 
 	note_leaving(a, own_node_leaving(&a->own_node), now);
 	for (size_t i = 0; i < a->n_groups; i++)
-		leader_delay(&a->groups[i]->leader, (int64_t)(a->draining ? RECORD_RANK_MAX + 1 : rank) * a->cfg->renew_ms);
+		leader_delay(&a->groups[i]->leader, (int64_t)(a->draining ? RECORD_RANK_MAX + 1 : rank) * a->groups[i]->leader.elect.cfg.renew_ms);
 	candidates_rank(a->candidates, rank);
+	candidates_weight(a->candidates, node->weight >= 0 ? (unsigned int)node->weight : 1);
 	candidates_leaving(a->candidates, a->draining || a->stop != STOP_NO);
 	if (*node->uid)
 		candidates_owner(a->candidates, node->uid);

@@ -14,7 +14,7 @@ static void drop(struct past *p, size_t n)
 	p->n -= n;
 }
 
-void past_update(struct past *p, const struct vips *now_known, const struct wanted *w, mono_t now)
+void past_update(struct past *p, const struct vips *now_known, const struct wanted_vip *wanted, size_t n, mono_t now)
 {
 	size_t old = 0, k = 0;
 
@@ -24,9 +24,9 @@ void past_update(struct past *p, const struct vips *now_known, const struct want
 	for (size_t i = 0; i < now_known->n; i++) { /* both are sorted */
 		const struct vip *vip = &now_known->v[i];
 
-		while (k < w->n_vips && ip_cmp(&w->vips[k].ip, &vip->ip) < 0)
+		while (k < n && ip_cmp(&wanted[k].ip, &vip->ip) < 0)
 			k++;
-		if (k < w->n_vips && ip_eq(&w->vips[k].ip, &vip->ip))
+		if (k < n && ip_eq(&wanted[k].ip, &vip->ip))
 			continue;
 		if (p->n == PAST_MAX)
 			drop(p, 1);

@@ -19,4 +19,4 @@ struct past {
 };
 
 /* Remembers the VIPs of the table that are not wanted any more, and forgets what is old. */
-void past_update(struct past *p, const struct vips *now_known, const struct wanted *w, mono_t now);
+void past_update(struct past *p, const struct vips *now_known, const struct wanted_vip *wanted, size_t n, mono_t now);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* plan.c: feeds the pure core and takes over its results; at most a fifth of the time goes into it. */
+/* plan.c: feeds the pure core and takes over its results; at most a fifth of the time goes into it.
+ *
+ * Which Services have which addresses and groups is decided for all at once, when a Service has changed; but not for changes
+ * that only record what was decided.  What follows for the data plane is build.c's. */
 #include "agent/plan.h"
 
 #include <errno.h>
@@ -7,10 +10,14 @@
 #include <string.h>
 
 #include "agent/base/text.h"
+#include "agent/build.h"
 #include "agent/core/groups.h"
 #include "agent/core/place.h"
+#include "agent/memory.h"
 
+#define PLAN_NO_SERVICE SIZE_MAX /* the control plane's VIP */
 #define TRIM_MS 2000 /* after the last plan */
+#define PLAN_CREDIT_MS 1000
 
 /* What the core works on; in the plan's arena. */
 struct plan_lists {
@@ -56,54 +63,6 @@ static void take_durable(const struct agent *a, const struct pool_decision *deci
 	}
 }
 
-/* Not where every node has the VIPs locally: kube-proxy in IPVS mode puts them on this interface, and a node drops what
- * comes in with an address of its own as source. */
-static bool snat_to_vip(const struct agent *a)
-{
-	const struct link_state *s = link_watch_state(a->kernel.links);
-	bool ipvs = false;
-
-	for (size_t i = 0; i < s->n_links; i++)
-		ipvs = ipvs || text_eq(s->links[i].name, "kube-ipvs0");
-	return a->cfg->source_nat == SOURCE_NAT_AUTO && !ipvs;
-}
-
-/* The interfaces that are to carry the Services' addresses, for source NAT.  NULL: the arena is too small. */
-static const struct wanted_home *find_homes(struct agent *a, const struct pool_decision *decisions)
-{
-	struct wanted_home *homes = arena_take_array(&a->plan_arena, a->store.n_services + 1, sizeof(*homes));
-
-	for (size_t i = 0; homes && i < a->store.n_services; i++) {
-		for (size_t k = 0; k < decisions[i].n_ips; k++) {
-			const struct link *l = place_vip(link_watch_state(a->kernel.links),
-							 (const char *const *)a->cfg->interfaces.v, a->cfg->interfaces.n,
-							 &decisions[i].ips[k]);
-
-			homes[i].ifindex[k] = l ? (uint32_t)l->index : 0;
-		}
-	}
-	return homes;
-}
-
-static int build_wanted(struct agent *a, const struct wanted_input *in)
-{
-	struct kernel_slot *slot = kernel_next(&a->kernel);
-	int r;
-
-	for (;;) {
-		arena_reset(&slot->arena);
-		r = slot->arena.size ? wanted_build(in, &slot->arena, &slot->wanted) : -ENOSPC;
-		/* kernel_sync_nat() adds a list of the VIPs to the same arena */
-		if (r == 0 && slot->arena.size - slot->arena.used < (slot->wanted.n_vips + 2) * sizeof(struct ip))
-			r = -ENOSPC;
-		if (r != -ENOSPC)
-			return r;
-		r = arena_grow(&slot->arena);
-		if (r < 0)
-			return r;
-	}
-}
-
 /* The groups of all addresses.  One that was let go lately, or is about to be, keeps its group. */
 static int choose_groups(struct agent *a, const struct plan_lists *l, const struct pool_decision *decisions,
 			 struct groups_choice **ret)
@@ -121,14 +80,42 @@ static int choose_groups(struct agent *a, const struct plan_lists *l, const stru
 	return groups_plan(&in, &a->plan_arena, ret);
 }
 
-/* One try in the arenas as they are. */
+/* The VIPs of Services, and that of the control plane. */
+static int find_vips(struct agent *a, const struct pool_decision *durable, struct arena *arena)
+{
+	const struct wanted_vip own = { a->cfg->control_vip, PLAN_NO_SERVICE };
+	struct wanted_vip *vips, *all;
+	size_t n, at = 0;
+	int r = wanted_vips(durable, a->store.n_services, arena, &vips, &n);
+
+	if (r < 0)
+		return r;
+	all = arena_take_array(arena, n + 1, sizeof(*all));
+	if (!all)
+		return -ENOSPC;
+	if (control_plane_on(&a->control_plane)) {
+		while (at < n && ip_cmp(&vips[at].ip, &own.ip) < 0)
+			at++;
+		memcpy(all, vips, at * sizeof(*all));
+		if (at < n && ip_eq(&vips[at].ip, &own.ip)) /* a Service was given it elsewhere: it is the control plane's */
+			memmove(&vips[at], &vips[at + 1], (--n - at) * sizeof(*vips));
+		all[at] = own;
+		memcpy(all + at + 1, vips + at, (n - at) * sizeof(*all));
+		n++;
+		vips = all;
+	}
+	a->wanted_vips = vips;
+	a->n_wanted_vips = n;
+	return 0;
+}
+
+/* One try in the arena as it is. */
 static int plan_try(struct agent *a)
 {
 	const struct config *c = a->cfg;
 	const struct pool_config pool = { c->ranges, c->pools.n, c->class_name, c->default_class };
 	struct pool_decision *decisions;
 	struct groups_choice *choices;
-	struct wanted_input in;
 	struct plan_lists l;
 	int r = take_lists(a, &l);
 
@@ -140,32 +127,35 @@ static int plan_try(struct agent *a)
 	if (r < 0)
 		return r;
 	take_durable(a, decisions, &l);
-	in = (struct wanted_input){ .services = l.services, .decisions = l.durable, .n_services = a->store.n_services,
-				    .slices = l.slices, .n_slices = a->store.n_slices,
-				    .dataplane_nft = c->dataplane == DATAPLANE_NFT, .snat_to_vip = snat_to_vip(a),
-				    .node = c->node_name, .homes = find_homes(a, l.durable) };
-	if (!in.homes)
-		return -ENOSPC;
-	r = build_wanted(a, &in);
+	r = find_vips(a, l.durable, &a->plan_arena);
 	if (r < 0)
 		return r;
 	a->decisions = decisions;
 	a->choices = choices;
 	a->n_decisions = a->store.n_services;
+	a->durable = l.durable;
 	return 0;
 }
 
-/* This node has a ready endpoint of the Service. */
+/* This node has a ready endpoint of the Service; or none is ready anywhere, and one here serves while it terminates. */
 static bool has_endpoint(const struct agent *a, const struct service *s)
 {
+	bool ready = false, last = false;
 	size_t n;
 	const struct store_slice *v = store_slices(&a->store, s->meta.ns, s->meta.name, &n);
 
-	for (size_t i = 0; i < n; i++)
-		for (size_t e = 0; e < v[i].object->n_endpoints; e++)
-			if (v[i].object->endpoints[e].ready && text_eq(v[i].object->endpoints[e].node, a->cfg->node_name))
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < v[i].object->n_endpoints; k++) {
+			const struct endpoint *e = &v[i].object->endpoints[k];
+			bool here = text_eq(e->node, a->cfg->node_name);
+
+			if (e->ready && here)
 				return true;
-	return false;
+			ready |= e->ready;
+			last |= here && e->serving && e->terminating;
+		}
+	}
+	return last && !ready;
 }
 
 /* Joins a group that a record names, or is to; whatever --groups says here. */
@@ -197,6 +187,8 @@ static void want_groups(struct agent *a)
 				want_group(a, c->want[k], &a->decisions[i].ips[k], here);
 		}
 	}
+	if (control_plane_on(&a->control_plane))
+		want_group(a, GROUPS_OWN, &a->cfg->control_vip, true);
 	for (unsigned int i = 0; i < a->n_groups; i++)
 		if (!a->groups[i]->wanted)
 			group_end(a->groups[i], mono_now());
@@ -205,13 +197,23 @@ static void want_groups(struct agent *a)
 /* A VIP's group, as the decision on its first Service has it. */
 static void take_group(struct agent *a, struct vip *vip, size_t service)
 {
-	const struct pool_decision *d = &a->decisions[service];
-	const struct groups_choice *c = &a->choices[service];
-	const struct group *g;
-
-	const struct service *s = a->store.services[service]->object;
+	const struct group *g = agent_group(a, GROUPS_OWN, &vip->ip);
+	const struct pool_decision *d;
+	const struct groups_choice *c;
+	const struct service *s;
 
 	vip->group = UINT32_MAX;
+	if (service == PLAN_NO_SERVICE) {
+		vip->recorded = GROUPS_OWN;
+		vip->moving = false;
+		vip->published = true;
+		if (g && !g->ending)
+			vip->group = g->index;
+		return;
+	}
+	d = &a->decisions[service];
+	c = &a->choices[service];
+	s = a->store.services[service]->object;
 	vip->moving = true;
 	vip->published = false;
 	for (size_t k = 0; k < s->n_ingress; k++)
@@ -230,22 +232,26 @@ static void take_group(struct agent *a, struct vip *vip, size_t service)
 /* Brings groups and the table of VIPs in line with the wanted state. */
 static int take_vips(struct agent *a)
 {
-	const struct wanted *w = &kernel_next(&a->kernel)->wanted;
-	size_t room = w->n_vips > a->vips.n ? w->n_vips : a->vips.n; /* the old table stays if there is no memory for the new */
+	const struct wanted_vip *vips = a->wanted_vips;
+	size_t n = a->n_wanted_vips;
+	size_t room = n > a->vips.n ? n : a->vips.n; /* the old table stays if there is no memory for the new */
 	struct kernel_addr *addrs = reallocarray(a->addrs, room + 1, sizeof(*addrs));
 	int r;
 
 	if (!addrs)
 		return -ENOMEM;
 	a->addrs = addrs;
-	past_update(&a->past, &a->vips, w, mono_now());
-	r = vips_update(&a->vips, w);
+	past_update(&a->past, &a->vips, vips, n, mono_now());
+	r = vips_update(&a->vips, vips, n);
 	if (r < 0)
 		return r;
 	if (a->stop == STOP_NO)
 		want_groups(a);
-	for (size_t i = 0; i < w->n_vips; i++)
-		take_group(a, &a->vips.v[i], w->vips[i].service);
+	a->n_moving = 0;
+	for (size_t i = 0; i < n; i++) {
+		take_group(a, &a->vips.v[i], vips[i].service);
+		a->n_moving += a->vips.v[i].moving;
+	}
 	return 0;
 }
 
@@ -254,41 +260,136 @@ static mono_t give_back(struct agent *a, mono_t now)
 {
 	if (!mono_reached(now, a->trim_at))
 		return a->trim_at;
-	kernel_give_back(&a->kernel);
+	dataplane_give_back(&a->dataplane);
+	arena_give_back(&a->build_arena);
 	IGNORE(malloc_trim(0)); /* whether there was anything to give */
 	a->trim_at = MONO_NEVER;
 	return MONO_NEVER;
 }
 
-mono_t plan_step(struct agent *a, mono_t now)
+/* Addresses and groups of all Services. */
+static int plan_all(struct agent *a, mono_t now)
 {
 	int64_t cost_ns;
 	int r;
 
-	if (!store_synced(&a->store) || (!a->store.dirty && !a->kernel.need_build))
-		return give_back(a, now);
-	if (mono_before(now, a->plan_at))
-		return a->plan_at;
 	do {
 		arena_reset(&a->plan_arena);
 		r = a->plan_arena.size ? plan_try(a) : -ENOSPC;
 	} while (r == -ENOSPC && (r = arena_grow(&a->plan_arena)) == 0);
-	cost_ns = mono_now().ns - now.ns;
-	a->plan_at = (mono_t){ now.ns + 5 * cost_ns };
 	if (r == 0)
 		r = take_vips(a);
+	cost_ns = mono_now().ns - now.ns;
+	/* A fifth of the time; a few at once are free, for most changes come in twos and threes. */
+	a->plan_paid = (mono_t){ (mono_before(a->plan_paid, now) ? now.ns : a->plan_paid.ns) + 5 * cost_ns };
+	a->plan_at = mono_add_ms(a->plan_paid, -PLAN_CREDIT_MS);
 	if (r < 0) {
 		a->decisions = NULL;
+		a->building = false;
 		a->plan_at = mono_add_ms(now, MS_PER_S);
 		log_event(LOG_ERROR, "out_of_memory", "planning failed; what is up stays up", log_str("error", strerror(-r)));
-		return a->plan_at;
+		return r;
 	}
-	a->kernel.next_built = a->kernel.use_nat;
-	a->kernel.need_build = false;
-	a->store.dirty = false;
-	a->planned = true;
+	agent_place(a, now);
+	build_start(a, true);
+	a->store.dirty = a->store.touched = a->store.recorded = a->places_changed = false;
+	for (size_t i = 0; i < a->n_decisions; i++)
+		a->store.services[i]->recorded = false;
 	a->planned_at = now;
-	a->place_again = true;
+	a->publish.again = true;
+	return 0;
+}
+
+/* ---- what is recorded of decisions ---- */
+
+/* The Service asks for what it asked for, and its object shows what was decided: then nothing is decided anew.  False: it
+ * shows something else.  *ret_vips: it has an address that the table of VIPs has not. */
+static bool take_record(struct agent *a, size_t i, bool *ret_vips)
+{
+	const struct service *s = a->store.services[i]->object;
+	struct pool_decision *d = &a->decisions[i];
+
+	if (d->state == POOL_FOREIGN)
+		return s->n_allocated == 0;
+	if ((d->state != POOL_KEEP && d->state != POOL_ASSIGN) || d->reason || s->n_allocated != d->n_ips)
+		return false;
+	for (size_t k = 0; k < d->n_ips; k++)
+		if (!ip_eq(&s->allocated[k], &d->ips[k]) || groups_recorded(s, k) != a->choices[i].of[k] ||
+		    a->choices[i].of[k] != a->choices[i].want[k])
+			return false;
+	d->state = POOL_KEEP;
+	a->durable[i] = *d;
+	for (size_t k = 0; k < d->n_ips; k++) {
+		struct vip *vip = vips_find(&a->vips, &d->ips[k]);
+
+		*ret_vips |= !vip;
+		for (size_t m = 0; vip && m < s->n_ingress; m++)
+			vip->published |= ip_eq(&s->ingress[m], &vip->ip);
+	}
+	return true;
+}
+
+/* Many changes of Services are our own writes coming back.  What they record was decided before. */
+static int take_records(struct agent *a, mono_t now)
+{
+	bool vips = false;
+	int r = 0;
+
+	a->store.recorded = false;
+	a->publish.again = true;
+	for (size_t i = 0; i < a->n_decisions; i++) {
+		struct store_service *e = a->store.services[i];
+
+		if (!e->recorded)
+			continue;
+		e->recorded = false;
+		a->store.dirty |= !take_record(a, i, &vips);
+	}
+	if (!vips || a->store.dirty)
+		return 0;
+	do {
+		arena_reset(&a->build_arena);
+		r = a->build_arena.size ? find_vips(a, a->durable, &a->build_arena) : -ENOSPC;
+	} while (r == -ENOSPC && (r = arena_grow(&a->build_arena)) == 0);
+	if (r == 0)
+		r = take_vips(a);
+	if (r == 0)
+		agent_place(a, now);
+	return r;
+}
+
+mono_t plan_step(struct agent *a, mono_t now)
+{
+	bool again;
+
+	if (!store_synced(&a->store))
+		return give_back(a, now);
+	if (!a->decisions)
+		a->store.dirty = true;
+	if (a->store.recorded && !a->store.dirty && take_records(a, now) < 0)
+		a->store.dirty = true;
+	if (a->store.dirty) {
+		if (mono_before(now, a->plan_at))
+			return a->plan_at;
+		if (plan_all(a, now) < 0)
+			return a->plan_at;
+		now = mono_now();
+	}
+	if (build_take_common(a))
+		for (size_t i = 0; i < a->n_decisions; i++)
+			a->store.services[i]->touched = a->store.touched = true;
+	a->build_control |= control_plane_changed(&a->control_plane);
+	again = mono_reached(now, a->build_again); /* whatever it was that failed */
+	if (a->decisions && (a->store.touched || a->places_changed || a->build_control || again)) {
+		build_start(a, a->places_changed || again);
+		a->store.touched = a->places_changed = false;
+		a->build_again = MONO_NEVER;
+	}
+	if (!a->building)
+		return mono_min(give_back(a, now), a->build_again);
 	a->trim_at = mono_add_ms(now, TRIM_MS);
-	return a->trim_at;
+	if (!build_step(a, now))
+		return now;
+	a->planned = true;
+	return mono_min(a->trim_at, a->build_again);
 }

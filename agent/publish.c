@@ -11,6 +11,7 @@
 #include "agent/base/text.h"
 #include "agent/kube/write_json.h"
 
+#define PUBLISH_LOOK_MS 1000
 #define PUBLISH_IN_FLIGHT_MAX 16
 #define PUBLISH_TIMEOUT_MS 5000
 #define PUBLISH_RETRY_MS 500
@@ -143,15 +144,33 @@ static uint64_t problem_hash(const char *a, const char *b)
 	return h | 1;
 }
 
-/* True when an Event is due but has to wait for a token. */
+/* An Event for each problem that is another than the last one ('*told'); reason NULL: none.  True when it is due but has to
+ * wait for a token. */
+static bool tell(struct publish *p, mono_t now, const struct service *s, uint64_t *told, const char *reason,
+		 const char *message)
+{
+	uint64_t hash = reason ? problem_hash(reason, message) : 0;
+
+	if (hash == *told)
+		return false;
+	if (hash && !take_token(p, now))
+		return true;
+	*told = hash;
+	if (!hash)
+		return false;
+	log_event(LOG_WARN, "service_problem", message, log_str("namespace", s->meta.ns), log_str("service", s->meta.name),
+		  log_str("reason", reason));
+	send_event(p, s, false, reason, message);
+	return false;
+}
+
 static bool tell_problem(struct publish *p, mono_t now, struct store_service *e, const struct pool_decision *d,
 			 const struct publish_view *view)
 {
 	const struct service *s = e->object;
-	const char *reason = !view->allocator ? NULL : d->reason ? d->reason : *s->problem ? "BadAnnotation" : NULL;
-	const char *message = d->reason && d->message ? d->message : s->problem;
+	const char *reason = view->allocator ? d->reason : NULL, *message = d->message ? d->message : "";
 	char text[256], ip[IP_TEXT_MAX];
-	uint64_t hash;
+	bool waits;
 
 	for (size_t i = 0; i < d->n_ips && !reason; i++) {
 		bool held = view->holds(view->ctx, groups_of_ip(s, &d->ips[i]), &d->ips[i]);
@@ -163,18 +182,9 @@ static bool tell_problem(struct publish *p, mono_t now, struct store_service *e,
 		reason = "AddressRefused";
 		message = text;
 	}
-	hash = reason ? problem_hash(reason, message) : 0;
-	if (hash == e->publish.reported)
-		return false;
-	if (hash && !take_token(p, now))
-		return true;
-	e->publish.reported = hash;
-	if (!hash)
-		return false;
-	log_event(LOG_WARN, "service_problem", message, log_str("namespace", s->meta.ns), log_str("service", s->meta.name),
-		  log_str("reason", reason));
-	send_event(p, s, false, reason, message);
-	return false;
+	waits = tell(p, now, s, &e->publish.reported, reason, message);
+	/* Of itself, whatever else is wrong: it stands until somebody mends the Service. */
+	return tell(p, now, s, &e->publish.misread, view->allocator && *s->problem ? "BadAnnotation" : NULL, s->problem) || waits;
 }
 
 static bool tell_move(struct publish *p, mono_t now, struct store_service *e, const struct pool_decision *d)
@@ -269,6 +279,7 @@ static void on_write_reply(void *ctx, const struct kube_reply *rp)
 	struct store_service *e;
 
 	p->in_flight--;
+	p->again = true;
 	e = store_find(p->store, c->ns, c->name);
 	if (e && rp->status == 200 && text_eq(e->object->meta.resource_version, c->version))
 		store_put_service(p->store, rp->body, rp->len);
@@ -310,7 +321,7 @@ static void start_write(struct publish *p, struct store_service *e, enum write_k
 	else if (r == 0 && kind == WRITE_RECORD)
 		r = record_patch(lease, s->meta.resource_version, &body);
 	else if (r == 0)
-		r = status_patch(d->ips, kind == WRITE_CLEAR ? 0 : d->n_ips, kind == WRITE_CLEAR,
+		r = status_patch(d->ips, kind == WRITE_CLEAR ? 0 : d->n_ips, p->proxy, kind == WRITE_CLEAR,
 				 s->meta.resource_version, &body);
 	if (r == 0 && buf_failed(&body) == 0 && buf_failed(&path) == 0) {
 		rq.path = buf_text(&path);
@@ -336,9 +347,10 @@ static void start_write(struct publish *p, struct store_service *e, enum write_k
 	buf_fini(&path);
 }
 
-static bool same_ips(const struct service *s, const struct pool_decision *d)
+static bool same_ips(const struct service *s, const struct pool_decision *d, bool proxy)
 {
-	if (s->n_ingress != d->n_ips || s->ingress_foreign || !s->ingress_all_vip_mode)
+	if (s->n_ingress != d->n_ips || s->ingress_foreign ||
+	    !(proxy ? s->ingress_all_proxy_mode : s->ingress_all_vip_mode))
 		return false;
 	for (size_t i = 0; i < d->n_ips; i++)
 		if (!ip_eq(&s->ingress[i], &d->ips[i]))
@@ -359,6 +371,8 @@ static bool has_allocated(const struct service *s, const struct pool_decision *d
 /* An address of another holder's group is his to keep up. */
 static bool all_live(const struct service *s, const struct pool_decision *d, const struct publish_view *view)
 {
+	if (d->n_ips > 0 && !view->settled(view->ctx, s->meta.ns, s->meta.name))
+		return false;
 	for (size_t i = 0; i < d->n_ips; i++)
 		if (view->holds(view->ctx, groups_of_ip(s, &d->ips[i]), &d->ips[i]) && !view->live(view->ctx, &d->ips[i]))
 			return false;
@@ -377,7 +391,8 @@ static bool is_publisher(const struct service *s, const struct pool_decision *d,
 }
 
 /* What the Service lacks, if anything. */
-static bool write_needed(const struct service *s, const struct pool_decision *d, bool up, enum write_kind *ret)
+static bool write_needed(const struct service *s, const struct pool_decision *d, bool up, bool proxy,
+			 enum write_kind *ret)
 {
 	switch (d->state) {
 	case POOL_FOREIGN:
@@ -395,7 +410,7 @@ static bool write_needed(const struct service *s, const struct pool_decision *d,
 		return true;
 	}
 	*ret = WRITE_STATUS;
-	return up && !same_ips(s, d);
+	return up && !same_ips(s, d, proxy);
 }
 
 /* A write that is due. */
@@ -433,7 +448,7 @@ static bool record_needed(const struct service *s, const struct pool_decision *d
 static bool next_write(const struct service *s, const struct pool_decision *d, const struct groups_choice *c,
 		       const struct publish_view *view, struct publish_next *ret)
 {
-	bool needed = write_needed(s, d, ret->up, &ret->kind);
+	bool needed = write_needed(s, d, ret->up, view->proxy, &ret->kind);
 
 	if (needed && ret->kind == WRITE_ALLOCATION) {
 		groups_record(c->of, d->ips, d->n_ips, ret->lease);
@@ -469,8 +484,12 @@ const struct service *publish_expect(const struct store_service *e, struct arena
 
 mono_t publish_run(struct publish *p, mono_t now, const struct publish_view *view)
 {
-	mono_t wake = MONO_NEVER;
+	mono_t wake = mono_add_ms(now, PUBLISH_LOOK_MS);
 
+	if (!p->again && mono_before(now, p->next_at))
+		return p->next_at;
+	p->again = false;
+	p->proxy = view->proxy;
 	for (size_t i = 0; i < p->store->n_services; i++) {
 		struct store_service *e = p->store->services[i];
 		const struct pool_decision *d = &view->decisions[i];
@@ -488,6 +507,7 @@ mono_t publish_run(struct publish *p, mono_t now, const struct publish_view *vie
 		if (!e->publish.busy && !mono_reached(now, e->publish.retry_at)) /* waits, or could not be started */
 			wake = mono_min(wake, e->publish.retry_at);
 	}
+	p->next_at = wake;
 	return wake;
 }
 

@@ -30,6 +30,9 @@ struct publish {
 	double event_tokens;
 	mono_t tokens_at;
 	uint64_t unique; /* of event names */
+	bool proxy;	 /* as the view of the last run had it */
+	bool again;	 /* something has changed: the owner's to set */
+	mono_t next_at;	 /* else not looked at again before this */
 };
 
 void publish_init(struct publish *p, struct kube_client *client, struct store *store, struct metrics *metrics,
@@ -47,15 +50,17 @@ struct publish_view {
 	const struct pool_decision *decisions; /* [i] belongs to store->services[i] */
 	const struct groups_choice *choices;   /* likewise: the groups of the decisions' addresses */
 	bool allocator;			       /* this node holds group 0: it allocates */
+	bool proxy;			       /* ipMode Proxy: kube-proxy is to leave the VIPs alone */
 	/* This node holds that group (core/groups.h; ip: for GROUPS_OWN): it publishes its VIPs. */
 	bool (*holds)(void *ctx, unsigned int group, const struct ip *ip);
 	bool (*live)(void *ctx, const struct ip *ip); /* the VIP is up on this node */
+	bool (*settled)(void *ctx, const char *ns, const char *name); /* and the data plane has what the Service wants */
 	bool (*shut)(void *ctx, const struct ip *ip); /* it is to move to another group, and this node is silent */
 	const char *(*refused)(void *ctx, const struct ip *ip); /* why this node cannot have it, or NULL */
 	void *ctx;
 };
 
-/* Call only while this node holds some group.  Allocations are the allocator's to write; status, and the end of an
+/* Looks when 'again' is set, when something waits for its time, and once a second.  Call only while this node holds some group.  Allocations are the allocator's to write; status, and the end of an
  * allocation, the holder's of the group recorded for the first address.  Returns when to call again at the
  * latest (MONO_NEVER: on the next change). */
 mono_t publish_run(struct publish *p, mono_t now, const struct publish_view *view);

@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <string.h>
 
 #include "agent/agent.h"
 #include "agent/base/text.h"
+#include "agent/status_services.h"
 #include "agent/version.h"
 
 #define MAC_TEXT_MAX 18
@@ -35,11 +35,15 @@ bool agent_ready(struct agent *a, struct buf *why)
 		buf_puts(why, "the Lease is not in view yet\n");
 		ready = false;
 	}
-	if (a->kernel.use_nat && (!a->kernel.nat_up || !a->planned)) {
+	if (a->dataplane.on && (!a->dataplane.up || !a->planned)) {
 		buf_puts(why, "the data plane is not up yet\n");
 		ready = false;
-	} else if (a->kernel.use_nat && !a->kernel.nat_as_wanted && *a->kernel.nat_problem) {
-		buf_printf(why, "the kernel is not as wanted: %s\n", a->kernel.nat_problem);
+	} else if (a->dataplane.on && *a->dataplane.problem) {
+		buf_printf(why, "the kernel is not as wanted: %s\n", a->dataplane.problem);
+		ready = false;
+	}
+	if (*forwarding_problem(a)) {
+		buf_printf(why, "%s\n", forwarding_problem(a));
 		ready = false;
 	}
 	if (*gates_problem(&a->gates)) {
@@ -57,6 +61,11 @@ bool agent_ready(struct agent *a, struct buf *why)
 	return ready;
 }
 
+const char *agent_kernel_problem(const struct agent *a)
+{
+	return *a->dataplane.problem ? a->dataplane.problem : a->kernel.problem;
+}
+
 const char *agent_refused(const struct agent *a, const struct ip *ip)
 {
 	int r = 0;
@@ -72,11 +81,6 @@ const char *agent_refused(const struct agent *a, const struct ip *ip)
 	return r == -EACCES ? "IPv6 is off on the interface" : r < 0 ? strerror(-r) : NULL;
 }
 
-static const char *proto_name(uint8_t proto)
-{
-	return proto == IPPROTO_TCP ? "TCP" : proto == IPPROTO_UDP ? "UDP" : proto == IPPROTO_SCTP ? "SCTP" : "?";
-}
-
 static const char *role(const struct agent *a, mono_t now)
 {
 	return agent_holds(a, now) ? "holder" : a->groups[0]->leader.elect.fit ? "candidate" : "unfit";
@@ -86,14 +90,6 @@ static void key(struct buf *out, const char *name)
 {
 	buf_json_string(out, name);
 	buf_puts(out, ":");
-}
-
-static void json_text(struct buf *out, const char *name, const char *value, bool last)
-{
-	key(out, name);
-	buf_json_string(out, value);
-	if (!last)
-		buf_puts(out, ",");
 }
 
 /* How long the gate lets ARP and ND for the VIP through from now; 0 = shut, -1 = there is no gate. */
@@ -139,63 +135,19 @@ static void json_vips(const struct agent *a, mono_t now, struct buf *out)
 		const struct wire_row *row = claimed_by(a, v, mac, &node);
 
 		buf_puts(out, i ? ",{" : "{");
-		json_text(out, "address", ip_format(&v->ip, ip), false);
-		json_text(out, "lease", lease_of(a, v), false);
-		json_text(out, "interface", v->ifindex && if_indextoname((unsigned int)v->ifindex, name) ? name : "", false);
+		status_json_text(out, "address", ip_format(&v->ip, ip), false);
+		status_json_text(out, "lease", lease_of(a, v), false);
+		status_json_text(out, "interface", v->ifindex && if_indextoname((unsigned int)v->ifindex, name) ? name : "", false);
 		buf_printf(out, "\"live\":%s,\"announced\":%" PRIu64, v->live ? "true" : "false", v->rounds);
 		if (a->gates.gate)
 			buf_printf(out, ",\"gate_open_for_ms\":%" PRId64, open_for_ms(a, v, now));
 		if (row) {
 			buf_puts(out, ",\"claimed_by\":{");
-			json_text(out, "mac", mac, false);
-			json_text(out, "node", node, false);
+			status_json_text(out, "mac", mac, false);
+			status_json_text(out, "node", node, false);
 			buf_printf(out, "\"ago_ms\":%" PRId64 "}", mono_diff_ms(now, row->at));
 		}
 		buf_puts(out, "}");
-	}
-	buf_puts(out, "]");
-}
-
-static void json_service(const struct agent *a, size_t i, struct buf *out)
-{
-	const struct service *s = a->store.services[i]->object;
-	const struct pool_decision *d = &a->decisions[i];
-	const char *refused = NULL;
-	char ip[IP_TEXT_MAX];
-
-	buf_puts(out, "{");
-	json_text(out, "namespace", s->meta.ns, false);
-	json_text(out, "name", s->meta.name, false);
-	key(out, "addresses");
-	buf_puts(out, "[");
-	for (size_t k = 0; k < d->n_ips; k++) {
-		buf_puts(out, k ? "," : "");
-		buf_json_string(out, ip_format(&d->ips[k], ip));
-	}
-	buf_puts(out, "],\"ports\":[");
-	for (size_t k = 0; k < s->n_ports; k++)
-		buf_printf(out, "%s{\"port\":%u,\"protocol\":\"%s\"}", k ? "," : "", s->ports[k].port,
-			   proto_name(s->ports[k].proto));
-	buf_puts(out, "],");
-	for (size_t k = 0; k < d->n_ips && !refused; k++)
-		refused = agent_refused(a, &d->ips[k]);
-	json_text(out, "reason", d->reason ? d->reason : refused ? "AddressRefused" : "", false);
-	json_text(out, "problem", d->message ? d->message : refused && !*s->problem ? refused : s->problem, true);
-	buf_puts(out, "}");
-}
-
-static void json_services(const struct agent *a, struct buf *out)
-{
-	bool first = true;
-
-	key(out, "services");
-	buf_puts(out, "[");
-	for (size_t i = 0; a->decisions && !a->store.dirty && i < a->n_decisions; i++) {
-		if (a->decisions[i].state == POOL_FOREIGN || a->decisions[i].state == POOL_RELEASE)
-			continue;
-		buf_puts(out, first ? "" : ",");
-		json_service(a, i, out);
-		first = false;
 	}
 	buf_puts(out, "]");
 }
@@ -218,12 +170,12 @@ static void json_lease(const struct agent *a, const struct leader *l, mono_t now
 
 	IGNORE(lease_node(l->seen.holder, node, sizeof(node))); /* only shown */
 	buf_puts(out, "{");
-	json_text(out, "namespace", l->ns, false);
-	json_text(out, "name", l->name, false);
-	json_text(out, "holder", node, false);
-	json_text(out, "holder_identity", l->seen.holder, false);
-	json_text(out, "state", doing(&l->elect), false);
-	json_text(out, "on_api_loss", l->seen.hold ? "hold" : "fence", false);
+	status_json_text(out, "namespace", l->ns, false);
+	status_json_text(out, "name", l->name, false);
+	status_json_text(out, "holder", node, false);
+	status_json_text(out, "holder_identity", l->seen.holder, false);
+	status_json_text(out, "state", doing(&l->elect), false);
+	status_json_text(out, "on_api_loss", l->seen.hold ? "hold" : "fence", false);
 	buf_printf(out, "\"in_view\":%s,\"transitions\":%u,\"duration_ms\":%" PRId64,
 		   l->elect.fresh ? "true" : "false", l->seen.transitions, a->cfg->lease_ms);
 	if (l->renewed_at.ns)
@@ -254,26 +206,30 @@ static void render_json(struct agent *a, struct buf *out)
 	bool ready = agent_ready(a, &why);
 
 	buf_puts(out, "{");
-	json_text(out, "version", version_text(), false);
-	json_text(out, "node", a->cfg->node_name, false);
-	json_text(out, "identity", a->elect_cfg.identity, false);
-	json_text(out, "role", role(a, now), false);
+	status_json_text(out, "version", version_text(), false);
+	status_json_text(out, "node", a->cfg->node_name, false);
+	status_json_text(out, "identity", a->elect_cfg.identity, false);
+	status_json_text(out, "role", role(a, now), false);
 	buf_printf(out, "\"ready\":%s,", ready ? "true" : "false");
-	json_text(out, "not_ready_because", buf_text(&why), false);
-	json_text(out, "gate", a->gates.gate ? "on" : "off", false);
-	json_text(out, "gate_problem", gates_problem(&a->gates), false);
+	status_json_text(out, "not_ready_because", buf_text(&why), false);
+	status_json_text(out, "gate", a->gates.gate ? "on" : "off", false);
+	status_json_text(out, "gate_problem", gates_problem(&a->gates), false);
 	buf_printf(out, "\"gate_put_back\":%" PRIu64 ",\"conflicts\":%" PRIu64 ",", a->gates.put_back, a->metrics.conflicts);
-	json_text(out, "on_api_loss", a->elect_cfg.policy == LEASE_HOLD ? "hold" : "fence", false);
+	status_json_text(out, "on_api_loss", a->elect_cfg.policy == LEASE_HOLD ? "hold" : "fence", false);
 	json_leases(a, now, out);
 	buf_printf(out, ",\"api\":{\"synced\":%s,\"services\":%zu,\"slices\":%zu},", store_synced(&a->store) ? "true" : "false",
 		   a->store.n_services, a->store.n_slices);
-	buf_printf(out, "\"kernel\":{\"ready\":%s,\"as_wanted\":%s,", !a->kernel.use_nat || a->kernel.nat_up ? "true" : "false",
-		   a->kernel.nat_as_wanted ? "true" : "false");
-	json_text(out, "problem", kernel_problem(&a->kernel), true);
-	buf_puts(out, "},");
+	buf_printf(out, "\"kernel\":{\"ready\":%s,\"as_wanted\":%s,", !a->dataplane.on || a->dataplane.up ? "true" : "false",
+		   dataplane_as_wanted(&a->dataplane) ? "true" : "false");
+	status_json_text(out, "problem", agent_kernel_problem(a), false);
+	status_json_text(out, "forwarding_problem", forwarding_problem(a), false);
+	buf_printf(out, "\"elements_changed\":%" PRIu64 ",\"mended\":%" PRIu64 ",\"last_job_ms\":%" PRId64 "},",
+		   a->dataplane.elements, a->dataplane.mended, a->dataplane.job_ms);
 	json_vips(a, now, out);
+	buf_puts(out, ",\"control_plane\":");
+	control_plane_status(&a->control_plane, now, true, out);
 	buf_puts(out, ",");
-	json_services(a, out);
+	services_json(a, now, out);
 	buf_puts(out, "}\n");
 	buf_fini(&why);
 }
@@ -294,8 +250,10 @@ static void text_head(struct agent *a, mono_t now, struct buf *out)
 			   a->metrics.conflicts);
 	buf_printf(out, "API        %s, %u Services served of %zu\n", store_synced(&a->store) ? "in view" : "not in view yet",
 		   agent_services(a), a->store.n_services);
-	buf_printf(out, "Kernel     %s%s%s\n", a->kernel.nat_as_wanted ? "as wanted" : "being brought up to date",
-		   *kernel_problem(&a->kernel) ? ": " : "", kernel_problem(&a->kernel));
+	buf_printf(out, "Kernel     %s%s%s\n", dataplane_as_wanted(&a->dataplane) ? "as wanted" : "being brought up to date",
+		   *agent_kernel_problem(a) ? ": " : "", agent_kernel_problem(a));
+	if (*forwarding_problem(a))
+		buf_printf(out, "Forwarding %s\n", forwarding_problem(a));
 	buf_fini(&why);
 }
 
@@ -346,28 +304,6 @@ static void text_vips(const struct agent *a, mono_t now, struct buf *out)
 	}
 }
 
-static void text_services(const struct agent *a, struct buf *out)
-{
-	char ip[IP_TEXT_MAX], service[128];
-
-	if (agent_services(a))
-		buf_printf(out, "\n%-48s %s\n", "SERVICE", "ADDRESSES");
-	for (size_t i = 0; a->decisions && !a->store.dirty && i < a->n_decisions; i++) {
-		const struct object_meta *m = &a->store.services[i]->object->meta;
-		const struct pool_decision *d = &a->decisions[i];
-
-		if (d->state == POOL_FOREIGN || d->state == POOL_RELEASE)
-			continue;
-		IGNORE(snprintf(service, sizeof(service), "%s/%s", m->ns, m->name)); /* cut is fine */
-		buf_printf(out, "%-48s", service);
-		for (size_t k = 0; k < d->n_ips; k++)
-			buf_printf(out, " %s", ip_format(&d->ips[k], ip));
-		if (d->reason)
-			buf_printf(out, " %s: %s", d->reason, d->message ? d->message : "");
-		buf_puts(out, "\n");
-	}
-}
-
 static void render_text(struct agent *a, struct buf *out)
 {
 	mono_t now = mono_now();
@@ -375,7 +311,8 @@ static void render_text(struct agent *a, struct buf *out)
 	text_head(a, now, out);
 	text_leases(a, now, out);
 	text_vips(a, now, out);
-	text_services(a, out);
+	control_plane_status(&a->control_plane, now, false, out);
+	services_text(a, out);
 }
 
 void status_render(struct agent *a, bool json, struct buf *out)

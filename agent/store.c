@@ -7,6 +7,7 @@
 
 #include "agent/base/log.h"
 #include "agent/base/text.h"
+#include "agent/core/pool.h"
 #include "agent/kube/object_json.h"
 
 /* Bookmarks come about every 60 s: twice that without a byte is a dead stream. */
@@ -122,6 +123,18 @@ static void keep_last_good(struct store *s, bool service, const char *json, size
 	object_key_free(k);
 }
 
+/* A slice of the Service came, changed or went. */
+static void touch(struct store *s, const struct slice *slice)
+{
+	struct store_service *e = store_find(s, slice->meta.ns, slice->service);
+
+	if (!e)
+		return;
+	e->touched = true;
+	s->touched = true;
+	s->dirty |= e->object->policy_local; /* who may hold its VIP depends on where its endpoints are */
+}
+
 static void service_remove(struct store *s, size_t i)
 {
 	service_free(s->services[i]->object);
@@ -133,10 +146,10 @@ static void service_remove(struct store *s, size_t i)
 
 static void slice_remove(struct store *s, size_t i)
 {
+	touch(s, s->slices[i].object);
 	slice_free(s->slices[i].object);
 	memmove(&s->slices[i], &s->slices[i + 1], (s->n_slices - i - 1) * sizeof(*s->slices));
 	s->n_slices--;
-	s->dirty = true;
 }
 
 static void service_put(struct store *s, struct service *object)
@@ -150,13 +163,22 @@ static void service_put(struct store *s, struct service *object)
 			service_free(object); /* seen already, by a reply or before a relist */
 			return;
 		}
+		if (service_keep_good(&object, e->object) < 0) {
+			service_free(object);
+			log_event(LOG_ERROR, "out_of_memory", "a Service stays as it was until its next change");
+			return;
+		}
 		if (!text_eq(e->object->meta.uid, object->meta.uid)) /* deleted and made again */
 			e->publish = (struct publish_state){ .busy = e->publish.busy };
 		if (!e->publish.busy)
 			e->publish.n_pending = 0; /* the object tells */
+		if (pool_same_ask(e->object, object))
+			e->recorded = s->recorded = true;
+		else
+			s->dirty = true;
 		service_free(e->object);
 		e->object = object;
-		s->dirty = true;
+		e->touched = s->touched = true;
 		return;
 	}
 	e = calloc(1, sizeof(*e));
@@ -167,6 +189,7 @@ static void service_put(struct store *s, struct service *object)
 		return;
 	}
 	e->object = object;
+	e->touched = true;
 	memmove(&s->services[i + 1], &s->services[i], (s->n_services - i) * sizeof(*s->services));
 	s->services[i] = e;
 	s->n_services++;
@@ -195,7 +218,8 @@ static void slice_put(struct store *s, struct slice *object)
 
 		slice_free(s->slices[i].object);
 		s->slices[i] = (struct store_slice){ .object = object };
-		s->dirty |= !same;
+		if (!same)
+			touch(s, object);
 		return;
 	}
 	if (!grow((void **)&s->slices, s->n_slices, &s->cap_slices, sizeof(*s->slices))) {
@@ -206,7 +230,7 @@ static void slice_put(struct store *s, struct slice *object)
 	memmove(&s->slices[i + 1], &s->slices[i], (s->n_slices - i) * sizeof(*s->slices));
 	s->slices[i] = (struct store_slice){ .object = object };
 	s->n_slices++;
-	s->dirty = true;
+	touch(s, object);
 }
 
 /* A slice whose service label changed would stay under its old place: its name is looked for everywhere.  Rare, and

@@ -21,7 +21,8 @@ struct publish_state {
 	bool busy;	    /* a write of ours is under way */
 	mono_t retry_at;    /* not before this */
 	unsigned int failures;
-	uint64_t reported;  /* hash of the last problem an Event told of; 0 = none */
+	uint64_t reported;  /* hash of the last problem with its addresses that an Event told of; 0 = none */
+	uint64_t misread;   /* likewise of its annotations */
 	bool move_pending;  /* tell of the move once live */
 	unsigned int wrote;  /* kind of the last write that succeeded, 0 = none */
 	mono_t wrote_at;
@@ -30,10 +31,20 @@ struct publish_state {
 	char pending_lease[GROUPS_RECORD_MAX]; /* of the pending ones */
 };
 
+/* With which addresses, on which interfaces, it was last built for the data plane; the planner's. */
+struct store_built {
+	struct ip ips[OBJECT_ADDRESSES_MAX];
+	uint32_t homes[OBJECT_ADDRESSES_MAX];
+	size_t n_ips;
+};
+
 struct store_service {
 	struct service *object;
 	struct publish_state publish;
 	bool marked; /* not seen yet in the complete view under way */
+	bool touched; /* the object or its slices changed since the owner cleared it */
+	bool recorded; /* what the API holds of our decisions changed, not what is asked for; until the owner clears it */
+	struct store_built built;
 };
 
 struct store_slice {
@@ -47,7 +58,9 @@ struct store {
 	struct store_slice *slices; /* sorted by namespace, service, name */
 	size_t n_slices, cap_slices;
 	bool services_synced, slices_synced; /* a complete view was had once */
-	bool dirty;			     /* changed since the owner cleared it */
+	bool dirty;   /* Services changed since the owner cleared it */
+	bool touched; /* the slices of some did */
+	bool recorded; /* of some only what we record in them did */
 	struct kube_watch *services_watch, *slices_watch;
 	uint64_t bad_objects; /* could not be decoded, since start */
 };

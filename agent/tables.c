@@ -26,14 +26,14 @@ static void tables_run(struct worker_job *job)
 static void tables_done(struct worker_job *job)
 {
 	struct tables *t = (struct tables *)job;
-	bool nat_gone = t->kernel->use_nat && t->kernel->nat_ready && !t->kernel->nat_busy && !t->inet_there;
+	bool nat_gone = t->dataplane->on && t->dataplane->ready && !t->dataplane->busy && !t->inet_there;
 	bool guard_gone = guard_is_put(t->guard) && !t->arp_there;
 
 	t->busy = false;
 	if (t->result < 0)
 		return; /* whoever changes the tables will say what is wrong */
 	if (nat_gone)
-		kernel_reread_nat(t->kernel);
+		dataplane_reread(t->dataplane);
 	if (guard_gone)
 		guard_again(t->guard);
 	if (nat_gone || guard_gone) {
@@ -58,9 +58,9 @@ mono_t tables_step(struct tables *t, mono_t now)
 	return t->look_at;
 }
 
-void tables_init(struct tables *t, struct kernel *kernel, struct guard *guard)
+void tables_init(struct tables *t, struct worker *worker, struct dataplane *dataplane, struct guard *guard)
 {
-	*t = (struct tables){ .worker = kernel->nat_worker, .kernel = kernel, .guard = guard };
+	*t = (struct tables){ .worker = worker, .dataplane = dataplane, .guard = guard };
 }
 
 void tables_fini(struct tables *t)

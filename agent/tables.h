@@ -7,13 +7,13 @@
 
 #include "agent/base/err.h"
 #include "agent/guard.h"
-#include "agent/kernel.h"
+#include "agent/dataplane.h"
 #include "agent/worker.h"
 
 struct tables {
 	struct worker_job job; /* first: the worker hands this back */
 	struct worker *worker;
-	struct kernel *kernel;
+	struct dataplane *dataplane;
 	struct guard *guard;
 	struct nlsock *sock; /* the worker's while the job runs */
 	bool busy;
@@ -24,7 +24,7 @@ struct tables {
 	uint64_t lost; /* times that one was missing */
 };
 
-void tables_init(struct tables *t, struct kernel *kernel, struct guard *guard);
+void tables_init(struct tables *t, struct worker *worker, struct dataplane *dataplane, struct guard *guard);
 /* After the worker's end. */
 void tables_fini(struct tables *t);
 

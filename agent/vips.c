@@ -12,9 +12,10 @@
 #define ROUNDS_A_CALL 64
 #define ROUND_GAP_MS 10 /* between two batches of rounds */
 
-int vips_init(struct vips *v, struct metrics *metrics, uint64_t seed, struct err_info *err)
+int vips_init(struct vips *v, bool routed, struct metrics *metrics, uint64_t seed, struct err_info *err)
 {
 	memset(v, 0, sizeof(*v));
+	v->routed = routed;
 	v->metrics = metrics;
 	v->prng.state = seed;
 	return announce_if_new(&v->announcer, err);
@@ -53,29 +54,29 @@ bool vips_is_live(const struct vips *v, const struct ip *ip)
 	return vip && vip->live;
 }
 
-int vips_update(struct vips *v, const struct wanted *w)
+int vips_update(struct vips *v, const struct wanted_vip *wanted, size_t n)
 {
-	struct vip *fresh = calloc(w->n_vips ? w->n_vips : 1, sizeof(*fresh));
-	struct kernel_addr *addrs = calloc(w->n_vips ? w->n_vips : 1, sizeof(*addrs));
+	struct vip *fresh = calloc(n ? n : 1, sizeof(*fresh));
+	struct kernel_addr *addrs = calloc(n ? n : 1, sizeof(*addrs));
 
 	if (!fresh || !addrs) {
 		free(fresh);
 		free(addrs);
 		return -ENOMEM;
 	}
-	for (size_t i = 0; i < w->n_vips; i++) {
-		const struct vip *old = vips_find(v, &w->vips[i].ip);
+	for (size_t i = 0; i < n; i++) {
+		const struct vip *old = vips_find(v, &wanted[i].ip);
 
 		if (old)
 			fresh[i] = *old;
 		else
-			fresh[i].ip = w->vips[i].ip;
+			fresh[i].ip = wanted[i].ip;
 	}
 	free(v->v);
 	free(v->addrs);
 	v->v = fresh;
 	v->addrs = addrs;
-	v->n = v->cap = w->n_vips;
+	v->n = v->cap = n;
 	v->n_addrs = 0;
 	return 0;
 }
@@ -122,10 +123,10 @@ bool vips_place(struct vips *v, const struct link_state *s, const char *const *n
 	v->n_addrs = 0;
 	for (size_t i = 0; i < v->n; i++) {
 		struct vip *vip = &v->v[i];
-		const struct link *l = place_vip(s, names, n_names, &vip->ip);
+		const struct link *l = v->routed ? NULL : place_vip(s, names, n_names, &vip->ip);
 		int index = l ? l->index : 0;
 
-		if (!l && vip->rounds == 0 && vip->ifindex == 0)
+		if (!l && !v->routed && vip->rounds == 0 && vip->ifindex == 0)
 			log_event(LOG_DEBUG, "vip_without_interface", "no interface of this node suits the VIP",
 				  log_ip("vip", &vip->ip));
 		moved |= vip->ifindex != index;
@@ -146,12 +147,12 @@ size_t vips_refresh_live(struct vips *v, struct kernel *k, bool (*answers)(void 
 	for (size_t i = 0; i < v->n; i++) {
 		struct vip *vip = &v->v[i];
 		const struct kernel_addr at = { vip->ip, vip->ifindex };
-		bool live, before = vip->ready || !vip->known;
+		bool live, before = vip->ready || !vip->known, there = v->routed || (vip->ifindex && kernel_has_addr(k, &at));
 
 		/* Once ready, a data plane that is being read again is no reason to fall silent. */
-		vip->ready = vip->ifindex && kernel_has_addr(k, &at) && (vip->ready || kernel_nat_holds(k, &vip->ip));
+		vip->ready = there && (vip->ready || dataplane_holds(k->dataplane, &vip->ip));
 		vip->known = true;
-		if (before && !vip->ready && !kernel_has_addr(k, &at))
+		if (before && !there)
 			kernel_forget(k, &vip->ip);
 		live = vip->ready && answers(ctx, vip);
 		if (live != vip->live) {

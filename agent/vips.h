@@ -36,16 +36,17 @@ struct vips {
 	size_t n, cap;
 	struct kernel_addr *addrs; /* those with an interface, for kernel_sync_addrs(); sorted */
 	size_t n_addrs;
+	bool routed; /* a router sends the VIPs here: no interface carries them, nothing is announced */
 	struct announce_if *announcer;
 	struct prng prng;
 	struct metrics *metrics;
 };
 
-MUST_USE int vips_init(struct vips *v, struct metrics *metrics, uint64_t seed, struct err_info *err);
+MUST_USE int vips_init(struct vips *v, bool routed, struct metrics *metrics, uint64_t seed, struct err_info *err);
 void vips_fini(struct vips *v);
 
 /* Takes over the wanted VIPs; what was known of those that stay is kept.  -ENOMEM. */
-MUST_USE int vips_update(struct vips *v, const struct wanted *w);
+MUST_USE int vips_update(struct vips *v, const struct wanted_vip *wanted, size_t n);
 
 /* Chooses interfaces anew (links or addresses changed, or vips_update()).  Where the wire has changed (carrier is back,
  * another MAC), a live VIP begins its burst again.  True when some VIP moved. */

@@ -16,3 +16,18 @@
  * such, live on.  One pass over the table for each family among 'vips', entries deleted as they come by; entries of
  * any zone.  *ret_deleted = how many, set on failure too.  -EPERM; -EOPNOTSUPP: no conntrack; -ETIMEDOUT; -ENOMEM. */
 MUST_USE int ct_if_flush(const struct ip *vips, size_t n, size_t *ret_deleted, struct err_info *err);
+
+/* A backend that a frontend has no more. */
+struct ct_gone {
+	struct ip vip;
+	struct ip_port backend;
+	uint8_t proto; /* IPPROTO_* */
+	uint16_t port; /* of the VIP */
+};
+
+#define CT_GONE_MAX 4096
+/* Deletes the entries from vip . proto . port to those backends, so that the flows find another: of UDP, which else would be
+ * kept from it for as long as they last; of others only where the caller knows that the backend is dead, not terminating.
+ * 'gone' is put into an order of its own.  One pass over the table, with the kernel's filter where there is one family alone.
+ * Errors as above; -E2BIG: n > CT_GONE_MAX. */
+MUST_USE int ct_if_flush_gone(struct ct_gone *gone, size_t n, size_t *ret_deleted, struct err_info *err);

@@ -1,28 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nat_elem.c: ops to element messages and back, written attribute by attribute: tens of thousands of elements
- * pass here, so nothing is allocated.  Pure: nat_apply and nat_dump talk to the kernel. */
+/* nat_elem.c: elements to messages, written attribute by attribute: hundreds of thousands of elements pass here, so
+ * nothing is allocated.  nat_elem_parse.c reads them back.  Pure: nat_apply and nat_verify talk to the kernel. */
 #include "netlink/nat_elem.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
-#include <linux/in.h>
-#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "agent/base/text.h"
-#include "netlink/attr_walk.h"
+#include "netlink/nat_udata.h"
 
-#define KEY_MAX 28
+#define KEY_MAX 40
 #define DATA_MAX 20
-/* Table, set and the list's header; an element with the longest key and value or chain name. */
+/* Table, set and the list's header; an element with the longest key and value; what a verdict takes more. */
 #define MESSAGE_ROOM 64
 #define ELEMENT_ROOM 96
+#define VERDICT_ROOM (NAT_NAME_MAX + NAT_DIGEST_MAX + 32)
 /* An attribute's length has 16 bits, and the list of elements is one attribute. */
-#define LIST_MAX (UINT16_MAX - 2 * ELEMENT_ROOM)
+#define LIST_MAX (UINT16_MAX - 2 * (ELEMENT_ROOM + VERDICT_ROOM))
 
 struct former_list {
 	const struct ip *ips;
@@ -30,32 +27,16 @@ struct former_list {
 	uint32_t timeout_ms;
 };
 
-static enum nat_set_kind set_kind_of(enum nat_op_kind kind)
+struct nat_elem nat_elem_of_member(const struct nat_member *m)
 {
-	switch (kind) {
-	case NAT_OP_VIP_ADD:
-	case NAT_OP_VIP_DEL:
-		break;
-	case NAT_OP_LOCAL_ADD:
-	case NAT_OP_LOCAL_DEL:
-		return NAT_SET_KIND_LOCALS;
-	case NAT_OP_HOME_ADD:
-	case NAT_OP_HOME_DEL:
-		return NAT_SET_KIND_HOMES;
-	case NAT_OP_GUARD_ADD:
-	case NAT_OP_GUARD_DEL:
-		return NAT_SET_KIND_GUARDS;
-	case NAT_OP_FRONTEND_ADD:
-	case NAT_OP_FRONTEND_DEL:
-		return NAT_SET_KIND_DISPATCH;
-	case NAT_OP_SLOT_ADD:
-	case NAT_OP_SLOT_DEL:
-		return NAT_SET_KIND_SLOTS;
-	}
-	return NAT_SET_KIND_VIPS;
+	/* The plain sets stand in the order of the members' kinds (nat_layout.h). */
+	_Static_assert((int)NAT_OPENED == (int)NAT_SET_KIND_OPENED && NAT_MEMBER_KIND_N == NAT_SET_KIND_OPENED + 1,
+		       "kinds of sets");
+	return (struct nat_elem){ .set = nat_set_of((enum nat_set_kind)m->kind, (enum ip_family)m->ip.family),
+				  .ip = m->ip, .proto = m->proto, .port = m->port, .ifindex = m->ifindex };
 }
 
-/* ---- building ---- */
+/* ---- one element ---- */
 
 static size_t put_bytes(uint8_t *at, const void *data, size_t len)
 {
@@ -71,21 +52,52 @@ static size_t put_port(uint8_t *at, uint16_t port)
 	return put_bytes(at, &be, sizeof(be));
 }
 
-static size_t make_key(const struct nat_op *op, uint8_t key[static KEY_MAX])
+static size_t make_key(const struct nat_elem *e, uint8_t key[static KEY_MAX])
 {
-	const enum nat_set_kind kind = set_kind_of(op->kind);
-	size_t n = put_bytes(key, op->vip.b, ip_len(&op->vip));
-	uint32_t slot = op->slot;
+	size_t n = put_bytes(key, e->ip.b, ip_len(&e->ip));
+	uint32_t slot = e->slot;
 
-	if (kind == NAT_SET_KIND_VIPS || kind == NAT_SET_KIND_LOCALS)
+	switch (e->set->kind) {
+	case NAT_SET_KIND_VIPS:
+	case NAT_SET_KIND_LOCALS:
+	case NAT_SET_KIND_KEEPS:
+	case NAT_SET_KIND_ROUTED:
+	case NAT_SET_KIND_FORMER:
 		return n;
-	if (kind == NAT_SET_KIND_HOMES)
-		return n + put_bytes(key + n, &op->ifindex, sizeof(op->ifindex));
-	n += put_bytes(key + n, &op->proto, sizeof(op->proto));
-	n += put_port(key + n, op->port);
-	if (kind == NAT_SET_KIND_SLOTS)
+	case NAT_SET_KIND_HAIRPINS:
+		return n + put_bytes(key + n, e->ip.b, ip_len(&e->ip));
+	case NAT_SET_KIND_HOMES:
+		return n + put_bytes(key + n, &e->ifindex, sizeof(e->ifindex));
+	case NAT_SET_KIND_GUARDS:
+	case NAT_SET_KIND_RECEIVED:
+	case NAT_SET_KIND_SENT:
+	case NAT_SET_KIND_BACKENDS:
+	case NAT_SET_KIND_OPENED:
+	case NAT_SET_KIND_DISPATCH:
+	case NAT_SET_KIND_SLOTS:
+	case NAT_SET_KIND_TURNS:
+	case NAT_SET_KIND_FIREWALLS:
+	case NAT_SET_KIND_CLIENTS:
+	case NAT_SET_KIND_RETURNS:
+		break;
+	}
+	n += put_bytes(key + n, &e->proto, sizeof(e->proto));
+	n += put_port(key + n, e->port);
+	if (nat_set_has_slots(e->set))
 		n += put_bytes(key + n, &slot, sizeof(slot));
+	else if (e->set->kind == NAT_SET_KIND_CLIENTS)
+		n += put_bytes(key + n, e->client.b, ip_len(&e->client));
 	return n;
+}
+
+static bool has_verdict(const struct nat_set_shape *set)
+{
+	return set->data_type == NFT_DATA_VERDICT;
+}
+
+static bool has_backend(const struct nat_set_shape *set)
+{
+	return nat_set_has_slots(set) || set->kind == NAT_SET_KIND_CLIENTS;
 }
 
 static void put_value(struct nlmsghdr *nlh, uint16_t attr, const uint8_t *value, size_t len)
@@ -107,40 +119,70 @@ static void put_verdict(struct nlmsghdr *nlh, const char *chain)
 	mnl_attr_nest_end(nlh, data);
 }
 
-static void put_element(struct nlmsghdr *nlh, const struct nat_op *op)
+static void put_digest(struct nlmsghdr *nlh, uint64_t digest)
+{
+	char text[NAT_DIGEST_MAX];
+	struct nat_udata u = nat_udata_comment(nat_digest_text(digest, text));
+
+	mnl_attr_put(nlh, NFTA_SET_ELEM_USERDATA, u.len, u.data);
+}
+
+static size_t room_of(const struct nat_set_shape *set)
+{
+	return ELEMENT_ROOM + (has_verdict(set) ? VERDICT_ROOM : 0);
+}
+
+static void put_element(struct nlmsghdr *nlh, const struct nat_elem *e, enum nat_elem_verb verb)
 {
 	uint8_t key[KEY_MAX], data[DATA_MAX];
-	size_t n = make_key(op, key);
+	size_t n = make_key(e, key);
 	struct nlattr *elem;
 
-	memset((unsigned char *)nlh + nlh->nlmsg_len, 0, ELEMENT_ROOM); /* for the padding */
+	memset((unsigned char *)nlh + nlh->nlmsg_len, 0, room_of(e->set)); /* for the padding */
 	elem = mnl_attr_nest_start(nlh, NFTA_LIST_ELEM);
 	put_value(nlh, NFTA_SET_ELEM_KEY, key, n);
-	if (op->kind == NAT_OP_FRONTEND_ADD) {
-		put_verdict(nlh, nat_chain_of(op->balance, op->n_slots)->name);
-	} else if (op->kind == NAT_OP_SLOT_ADD) {
-		n = put_bytes(data, op->backend.ip.b, ip_len(&op->backend.ip));
-		n += put_port(data + n, op->backend.port);
+	if (verb != NAT_ELEM_ADD && verb != NAT_ELEM_NEW) {
+		mnl_attr_nest_end(nlh, elem);
+		return;
+	}
+	if (has_verdict(e->set)) {
+		put_verdict(nlh, e->chain);
+		if (e->digest)
+			put_digest(nlh, e->digest);
+	} else if (has_backend(e->set)) {
+		n = put_bytes(data, e->backend.ip.b, ip_len(&e->backend.ip));
+		n += put_port(data + n, e->backend.port);
 		put_value(nlh, NFTA_SET_ELEM_DATA, data, n);
 	}
 	mnl_attr_nest_end(nlh, elem);
 }
 
-static bool op_valid(const struct nat_op *op)
+static bool is_valid(const struct nat_elem *e, enum nat_elem_verb verb)
 {
-	if (op->vip.family != IP_V4 && op->vip.family != IP_V6)
+	if (e->set->family != (enum ip_family)e->ip.family)
 		return false;
-	if (op->kind == NAT_OP_SLOT_ADD)
-		return op->backend.ip.family == op->vip.family;
-	if (op->kind == NAT_OP_FRONTEND_ADD)
-		return nat_chain_of(op->balance, op->n_slots) != NULL;
-	return true;
+	if (e->set->kind == NAT_SET_KIND_CLIENTS && e->client.family != e->ip.family)
+		return false;
+	if (verb != NAT_ELEM_ADD && verb != NAT_ELEM_NEW)
+		return true;
+	if (has_verdict(e->set))
+		return e->chain && strlen(e->chain) < NAT_NAME_MAX;
+	return !has_backend(e->set) || e->backend.ip.family == e->ip.family;
 }
 
-/* A message about elements of a set, not committed; NULL = no room. */
-static struct nlmsghdr *open_message(struct batch *b, uint16_t type, const struct nat_set_shape *set)
+/* ---- messages ---- */
+
+static struct nlmsghdr *open_message(struct batch *b, const struct nat_set_shape *set, enum nat_elem_verb verb)
 {
-	struct nlmsghdr *nlh = batch_message(b, type, type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0, MESSAGE_ROOM);
+	static const struct {
+		uint16_t type, flags;
+	} verbs[] = {
+		[NAT_ELEM_ADD] = { NFT_MSG_NEWSETELEM, NLM_F_CREATE },
+		[NAT_ELEM_NEW] = { NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL },
+		[NAT_ELEM_DEL] = { NFT_MSG_DELSETELEM, 0 },
+		[NAT_ELEM_GET] = { NFT_MSG_GETSETELEM, 0 },
+	};
+	struct nlmsghdr *nlh = batch_message(b, verbs[verb].type, verbs[verb].flags, MESSAGE_ROOM);
 
 	if (nlh) {
 		mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_TABLE, NAT_TABLE);
@@ -149,53 +191,70 @@ static struct nlmsghdr *open_message(struct batch *b, uint16_t type, const struc
 	return nlh;
 }
 
-/* One message of as many of the ops as belong together; *ret_n = how many. */
-static int put_message(struct batch *b, const struct nat_op *ops, size_t n, size_t *ret_n)
+void nat_elem_begin(struct nat_elem_writer *w, struct batch *b)
 {
-	uint16_t type = nat_op_is_del(ops->kind) ? NFT_MSG_DELSETELEM : NFT_MSG_NEWSETELEM;
-	struct nlmsghdr *nlh = open_message(b, type, nat_set_of(set_kind_of(ops->kind), ops->vip.family));
-	struct nlattr *list;
-	size_t i = 0, list_at;
+	*w = (struct nat_elem_writer){ .b = b };
+}
 
-	if (!nlh)
-		return -ENOSPC;
-	list_at = nlh->nlmsg_len;
-	list = mnl_attr_nest_start(nlh, NFTA_SET_ELEM_LIST_ELEMENTS);
-	do {
-		if (!op_valid(&ops[i]))
-			return -EINVAL;
-		if (nlh->nlmsg_len + ELEMENT_ROOM > b->cap - b->len)
+void nat_elem_close(struct nat_elem_writer *w)
+{
+	if (!w->open)
+		return;
+	mnl_attr_nest_end(w->open, w->list);
+	batch_commit(w->b, w->open);
+	w->open = NULL;
+}
+
+static bool takes(const struct nat_elem_writer *w, const struct nat_elem *e, enum nat_elem_verb verb)
+{
+	return w->open && w->set == e->set && w->verb == verb &&
+	       w->open->nlmsg_len - (size_t)((unsigned char *)w->list - (unsigned char *)w->open) < LIST_MAX;
+}
+
+int nat_elem_put(struct nat_elem_writer *w, const struct nat_elem *e, enum nat_elem_verb verb)
+{
+	struct nat_elem_mark before;
+
+	if (!is_valid(e, verb))
+		return -EINVAL;
+	if (!takes(w, e, verb)) {
+		before = nat_elem_mark(w);
+		nat_elem_close(w);
+		w->open = open_message(w->b, e->set, verb);
+		if (!w->open || w->open->nlmsg_len + sizeof(struct nlattr) + room_of(e->set) > w->b->cap - w->b->len) {
+			nat_elem_rewind(w, &before);
 			return -ENOSPC;
-		put_element(nlh, &ops[i]);
-		i++;
-	} while (i < n && ops[i].kind == ops->kind && ops[i].vip.family == ops->vip.family &&
-		 nlh->nlmsg_len - list_at < LIST_MAX);
-	mnl_attr_nest_end(nlh, list);
-	batch_commit(b, nlh);
-	*ret_n = i;
-	return 0;
-}
-
-int nat_elem_put(struct batch *b, const struct nat_op *ops, size_t n, bool each_alone)
-{
-	struct batch before = *b;
-	size_t taken;
-
-	for (size_t i = 0; i < n; i += taken) {
-		int r = put_message(b, ops + i, each_alone ? 1 : n - i, &taken);
-
-		if (r < 0) {
-			batch_rewind(b, &before);
-			return r;
 		}
+		w->list = mnl_attr_nest_start(w->open, NFTA_SET_ELEM_LIST_ELEMENTS);
+		w->set = e->set;
+		w->verb = verb;
+	} else if (w->open->nlmsg_len + room_of(e->set) > w->b->cap - w->b->len) {
+		return -ENOSPC;
 	}
+	put_element(w->open, e, verb);
 	return 0;
 }
+
+struct nat_elem_mark nat_elem_mark(const struct nat_elem_writer *w)
+{
+	return (struct nat_elem_mark){ .w = *w, .b = *w->b, .open_len = w->open ? w->open->nlmsg_len : 0 };
+}
+
+void nat_elem_rewind(struct nat_elem_writer *w, const struct nat_elem_mark *mark)
+{
+	assert(w->b == mark->w.b);
+	batch_rewind(w->b, &mark->b);
+	*w = mark->w;
+	if (w->open)
+		w->open->nlmsg_len = mark->open_len;
+}
+
+/* ---- former backends ---- */
 
 /* One message of as many addresses of the set's family as fit; *at = where to go on. */
 static int put_former(struct batch *b, const struct nat_set_shape *set, const struct former_list *l, size_t *at)
 {
-	struct nlmsghdr *nlh = open_message(b, NFT_MSG_NEWSETELEM, set);
+	struct nlmsghdr *nlh = open_message(b, set, NAT_ELEM_ADD);
 	struct nlattr *list, *elem;
 	size_t list_at;
 
@@ -206,7 +265,7 @@ static int put_former(struct batch *b, const struct nat_set_shape *set, const st
 	for (; *at < l->n && nlh->nlmsg_len - list_at < LIST_MAX; ++*at) {
 		const struct ip *ip = &l->ips[*at];
 
-		if (ip->family != set->family)
+		if ((enum ip_family)ip->family != set->family)
 			continue;
 		if (nlh->nlmsg_len + ELEMENT_ROOM > b->cap - b->len)
 			return -ENOSPC;
@@ -223,14 +282,14 @@ static int put_former(struct batch *b, const struct nat_set_shape *set, const st
 static int put_former_set(struct batch *b, const struct nat_set_shape *set, const struct former_list *l)
 {
 	/* Without a list of elements: all of them. */
-	struct nlmsghdr *nlh = open_message(b, NFT_MSG_DELSETELEM, set);
+	struct nlmsghdr *nlh = open_message(b, set, NAT_ELEM_DEL);
 	int r = 0;
 
 	if (!nlh)
 		return -ENOSPC;
 	batch_commit(b, nlh);
 	for (size_t at = 0; at < l->n && r == 0;) {
-		if (l->ips[at].family == set->family)
+		if ((enum ip_family)l->ips[at].family == set->family)
 			r = put_former(b, set, l, &at);
 		else
 			at++;
@@ -247,181 +306,11 @@ int nat_elem_put_former(struct batch *b, const struct ip *ips, size_t n, uint32_
 	for (size_t i = 0; i < n; i++)
 		if (ips[i].family != IP_V4 && ips[i].family != IP_V6)
 			r = -EINVAL;
-	for (enum nat_set set = NAT_SET_FORMER4; set <= NAT_SET_FORMER6 && r == 0; set++)
-		r = put_former_set(b, &nat_sets[set], &list);
+	if (r == 0)
+		r = put_former_set(b, nat_set_of(NAT_SET_KIND_FORMER, IP_V4), &list);
+	if (r == 0)
+		r = put_former_set(b, nat_set_of(NAT_SET_KIND_FORMER, IP_V6), &list);
 	if (r < 0)
 		batch_rewind(b, &before);
 	return r;
-}
-
-/* ---- reading ---- */
-
-static bool read_key(struct nat_op *op, const struct nat_set_shape *set, const struct nlattr *key)
-{
-	const struct nlattr *tb[NFTA_DATA_VALUE + 1];
-	const uint8_t *at;
-	uint16_t port;
-	uint32_t slot;
-
-	if (!key || attr_table(attr_walk_nested(key), tb, NFTA_DATA_VALUE) < 0 || !tb[NFTA_DATA_VALUE] ||
-	    attr_len(tb[NFTA_DATA_VALUE]) != set->key_len)
-		return false;
-	at = attr_data(tb[NFTA_DATA_VALUE]);
-	op->vip.family = (uint8_t)set->family;
-	memcpy(op->vip.b, at, ip_len(&op->vip));
-	at += ip_len(&op->vip);
-	if (set->kind == NAT_SET_KIND_VIPS || set->kind == NAT_SET_KIND_LOCALS)
-		return true;
-	if (set->kind == NAT_SET_KIND_HOMES) {
-		memcpy(&op->ifindex, at, sizeof(op->ifindex));
-		return true;
-	}
-	op->proto = at[0];
-	memcpy(&port, at + 4, sizeof(port));
-	op->port = be16toh(port);
-	if (set->kind != NAT_SET_KIND_SLOTS)
-		return true;
-	memcpy(&slot, at + 8, sizeof(slot));
-	op->slot = (uint16_t)slot;
-	return slot <= UINT16_MAX;
-}
-
-/* A verdict that is not ours leaves n_slots 0. */
-static bool read_verdict(struct nat_op *op, const struct nlattr *data)
-{
-	const struct nlattr *tb[NFTA_DATA_VERDICT + 1], *vt[NFTA_VERDICT_CHAIN + 1];
-	const struct nat_chain_shape *chain;
-	uint32_t code;
-
-	if (!data || attr_table(attr_walk_nested(data), tb, NFTA_DATA_VERDICT) < 0 || !tb[NFTA_DATA_VERDICT] ||
-	    attr_table(attr_walk_nested(tb[NFTA_DATA_VERDICT]), vt, NFTA_VERDICT_CHAIN) < 0 ||
-	    !attr_u32_be(vt[NFTA_VERDICT_CODE], &code))
-		return false;
-	if (code != (uint32_t)NFT_GOTO || !attr_text(vt[NFTA_VERDICT_CHAIN]))
-		return true;
-	chain = nat_chain_named(attr_text(vt[NFTA_VERDICT_CHAIN]));
-	if (chain && chain->kind == NAT_CHAIN_BALANCE) {
-		op->balance = chain->balance;
-		op->n_slots = chain->n_slots;
-	}
-	return true;
-}
-
-static bool read_backend(struct nat_op *op, const struct nat_set_shape *set, const struct nlattr *data)
-{
-	const struct nlattr *tb[NFTA_DATA_VALUE + 1];
-	const uint8_t *at;
-	uint16_t port;
-
-	if (!data || attr_table(attr_walk_nested(data), tb, NFTA_DATA_VALUE) < 0 || !tb[NFTA_DATA_VALUE] ||
-	    attr_len(tb[NFTA_DATA_VALUE]) != set->data_len)
-		return false;
-	at = attr_data(tb[NFTA_DATA_VALUE]);
-	op->backend.ip.family = (uint8_t)set->family;
-	memcpy(op->backend.ip.b, at, ip_len(&op->backend.ip));
-	memcpy(&port, at + ip_len(&op->backend.ip), sizeof(port));
-	op->backend.port = be16toh(port);
-	return true;
-}
-
-static bool read_element(const struct nat_set_shape *set, const struct nlattr *elem, struct nat_op *ret)
-{
-	const struct nlattr *tb[NFTA_SET_ELEM_DATA + 1];
-
-	*ret = (struct nat_op){ .kind = NAT_OP_VIP_ADD };
-	if (attr_table(attr_walk_nested(elem), tb, NFTA_SET_ELEM_DATA) < 0 ||
-	    !read_key(ret, set, tb[NFTA_SET_ELEM_KEY]))
-		return false;
-	switch (set->kind) {
-	case NAT_SET_KIND_VIPS:
-		return true;
-	case NAT_SET_KIND_LOCALS:
-		ret->kind = NAT_OP_LOCAL_ADD;
-		return true;
-	case NAT_SET_KIND_HOMES:
-		ret->kind = NAT_OP_HOME_ADD;
-		return true;
-	case NAT_SET_KIND_GUARDS:
-		ret->kind = NAT_OP_GUARD_ADD;
-		return true;
-	case NAT_SET_KIND_DISPATCH:
-		ret->kind = NAT_OP_FRONTEND_ADD;
-		return read_verdict(ret, tb[NFTA_SET_ELEM_DATA]);
-	case NAT_SET_KIND_SLOTS:
-		ret->kind = NAT_OP_SLOT_ADD;
-		return read_backend(ret, set, tb[NFTA_SET_ELEM_DATA]);
-	case NAT_SET_KIND_FORMER: /* no op makes them */
-		break;
-	}
-	return false;
-}
-
-int nat_elem_parse(const void *data, size_t len, void (*each)(void *ctx, const struct nat_op *op), void *ctx)
-{
-	const struct nlattr *tb[NFTA_SET_ELEM_LIST_ELEMENTS + 1], *elem;
-	const struct nlmsghdr *nlh = attr_message(data, len);
-	const struct nfgenmsg *nfg = nlh ? attr_header(nlh, sizeof(*nfg)) : NULL;
-	const struct nat_set_shape *set;
-	struct attr_walk list;
-	struct nat_op op;
-
-	if (!nfg || nlh->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM) ||
-	    attr_table(attr_walk_message(nlh, sizeof(*nfg)), tb, NFTA_SET_ELEM_LIST_ELEMENTS) < 0 ||
-	    !attr_text(tb[NFTA_SET_ELEM_LIST_TABLE]) || !attr_text(tb[NFTA_SET_ELEM_LIST_SET]))
-		return -EBADMSG;
-	set = nat_set_named(attr_text(tb[NFTA_SET_ELEM_LIST_SET]));
-	if (nfg->nfgen_family != NFPROTO_INET || !text_eq(attr_text(tb[NFTA_SET_ELEM_LIST_TABLE]), NAT_TABLE) || !set)
-		return -ENOENT;
-	list = attr_walk_nested(tb[NFTA_SET_ELEM_LIST_ELEMENTS]); /* absent in the answer for an empty set */
-	while ((elem = attr_next(&list)) != NULL) {
-		if (!read_element(set, elem, &op))
-			return -EBADMSG;
-		each(ctx, &op);
-	}
-	return list.left == 0 ? 0 : -EBADMSG;
-}
-
-/* ---- for people ---- */
-
-static const char *proto_name(uint8_t proto, char *buf, size_t size)
-{
-	if (proto == IPPROTO_TCP)
-		return "tcp";
-	if (proto == IPPROTO_UDP)
-		return "udp";
-	if (proto == IPPROTO_SCTP)
-		return "sctp";
-	snprintf(buf, size, "%u", proto);
-	return buf;
-}
-
-char *nat_elem_text(const struct nat_op *op, char buf[static NAT_ELEM_TEXT_MAX])
-{
-	const struct nat_set_shape *set = nat_set_of(set_kind_of(op->kind), op->vip.family);
-	char vip[IP_TEXT_MAX], backend[IP_TEXT_MAX], number[4];
-	const char *proto = proto_name(op->proto, number, sizeof(number));
-
-	ip_format(&op->vip, vip);
-	switch (set->kind) {
-	case NAT_SET_KIND_VIPS:
-	case NAT_SET_KIND_LOCALS:
-	case NAT_SET_KIND_FORMER:
-		snprintf(buf, NAT_ELEM_TEXT_MAX, "%s (set %s)", vip, set->name);
-		break;
-	case NAT_SET_KIND_HOMES:
-		snprintf(buf, NAT_ELEM_TEXT_MAX, "%s . interface %u (set %s)", vip, op->ifindex, set->name);
-		break;
-	case NAT_SET_KIND_GUARDS:
-		snprintf(buf, NAT_ELEM_TEXT_MAX, "%s . %s . %u (set %s)", vip, proto, op->port, set->name);
-		break;
-	case NAT_SET_KIND_DISPATCH:
-		snprintf(buf, NAT_ELEM_TEXT_MAX, "%s . %s . %u : %s-%u (map %s)", vip, proto, op->port,
-			 op->balance == BALANCE_HASH ? "hash" : "random", op->n_slots, set->name);
-		break;
-	case NAT_SET_KIND_SLOTS:
-		snprintf(buf, NAT_ELEM_TEXT_MAX, "%s . %s . %u . %u : %s . %u (map %s)", vip, proto, op->port,
-			 op->slot, ip_format(&op->backend.ip, backend), op->backend.port, set->name);
-		break;
-	}
-	return buf;
 }

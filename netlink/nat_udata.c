@@ -107,40 +107,63 @@ static void put_daddr(struct nat_udata *u, enum ip_family family)
 		put_field(u, 0, HEADER_IP6, IP6_FIELD_DADDR);
 }
 
+/* A concatenation whose type numbers suffice: nft leaves its members empty, too. */
+static void put_plain_concat(struct nat_udata *u, uint8_t type)
+{
+	size_t nest = open_nest(u, type);
+
+	put_u32(u, TYPEOF_EXPRESSION, EXPRESSION_CONCAT);
+	put(u, TYPEOF_DATA, "", 0);
+	close_nest(u, nest);
+}
+
+static void put_slots_key(struct nat_udata *u, enum ip_family family)
+{
+	size_t nest = open_nest(u, SET_KEY_TYPEOF), data;
+
+	put_u32(u, TYPEOF_EXPRESSION, EXPRESSION_CONCAT);
+	data = open_nest(u, TYPEOF_DATA);
+	put_daddr(u, family);
+	put_l4proto(u, 1);
+	put_field(u, 2, HEADER_TH, TH_FIELD_DPORT);
+	put_slot(u, 3);
+	close_nest(u, data);
+	close_nest(u, nest);
+}
+
+static void put_slots_value(struct nat_udata *u, enum ip_family family)
+{
+	size_t nest = open_nest(u, SET_DATA_TYPEOF), data;
+
+	put_u32(u, TYPEOF_EXPRESSION, EXPRESSION_CONCAT);
+	data = open_nest(u, TYPEOF_DATA);
+	put_daddr(u, family);
+	/* Not "tcp": nft 1.0.6 would read the listing back, but add "tcp only" to a rule that uses the map.
+	 * The price of "th" is that it refuses such rules beside a table that is there already
+	 * ("conflicting protocols"); after "flush ruleset" or "delete table" it takes them. */
+	put_field(u, 1, HEADER_TH, TH_FIELD_DPORT);
+	close_nest(u, data);
+	close_nest(u, nest);
+}
+
 struct nat_udata nat_udata_set(const struct nat_set_shape *set)
 {
 	struct nat_udata u = { .len = 0 };
-	size_t type, data;
 
-	if (set->kind == NAT_SET_KIND_VIPS || set->kind == NAT_SET_KIND_LOCALS || set->kind == NAT_SET_KIND_FORMER) {
+	if (set->key_type < 1u << NAT_TYPE_BITS) { /* an address alone */
 		put_u32(&u, SET_KEY_BYTE_ORDER, BYTE_ORDER_BIG);
 		return u;
 	}
 	put_u32(&u, SET_KEY_BYTE_ORDER, BYTE_ORDER_NONE);
 	if (nat_set_is_map(set))
 		put_u32(&u, SET_DATA_BYTE_ORDER, BYTE_ORDER_NONE);
-	type = open_nest(&u, SET_KEY_TYPEOF);
-	put_u32(&u, TYPEOF_EXPRESSION, EXPRESSION_CONCAT);
-	data = open_nest(&u, TYPEOF_DATA);
-	if (set->kind == NAT_SET_KIND_SLOTS) { /* else the type numbers suffice: nft leaves this empty too */
-		put_daddr(&u, set->family);
-		put_l4proto(&u, 1);
-		put_field(&u, 2, HEADER_TH, TH_FIELD_DPORT);
-		put_slot(&u, 3);
-	}
-	close_nest(&u, data);
-	close_nest(&u, type);
-	if (set->kind == NAT_SET_KIND_SLOTS) {
-		type = open_nest(&u, SET_DATA_TYPEOF);
-		put_u32(&u, TYPEOF_EXPRESSION, EXPRESSION_CONCAT);
-		data = open_nest(&u, TYPEOF_DATA);
-		put_daddr(&u, set->family);
-		/* Not "tcp": nft 1.0.6 would read the listing back, but add "tcp only" to a rule that uses the map.
-		 * The price of "th" is that it refuses such rules beside a table that is there already
-		 * ("conflicting protocols"); after "flush ruleset" or "delete table" it takes them. */
-		put_field(&u, 1, HEADER_TH, TH_FIELD_DPORT);
-		close_nest(&u, data);
-		close_nest(&u, type);
+	if (nat_set_has_slots(set)) {
+		put_slots_key(&u, set->family);
+		put_slots_value(&u, set->family);
+	} else {
+		put_plain_concat(&u, SET_KEY_TYPEOF);
+		if (set->data_len) /* not a verdict */
+			put_plain_concat(&u, SET_DATA_TYPEOF);
 	}
 	if (nat_set_is_map(set))
 		put_u32(&u, SET_DATA_INTERVAL, 0);

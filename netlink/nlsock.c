@@ -37,15 +37,21 @@ static void set_queue(int fd, int forced, int plain, int size)
 		IGNORE(setsockopt(fd, SOL_SOCKET, plain, &size, sizeof(size))); /* then the default remains */
 }
 
-static size_t send_room(int fd)
+/* A queue's size as the kernel has it, which is the doubled one. */
+static size_t queue_room(int fd, int which)
 {
 	int size = 0;
 	socklen_t len = sizeof(size);
 
-	/* netlink_sendmsg() refuses more than the queue less 32 bytes; the value read is the doubled one. */
-	if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len) < 0 || size < 4096)
+	if (getsockopt(fd, SOL_SOCKET, which, &size, &len) < 0 || size < 4096)
 		return 4096;
-	return (size_t)size - 32;
+	return (size_t)size;
+}
+
+/* netlink_sendmsg() refuses more than the queue less 32 bytes. */
+static size_t send_room(int fd)
+{
+	return queue_room(fd, SO_SNDBUF) - 32;
 }
 
 int nlsock_new(int bus, struct nlsock **ret, struct err_info *err)
@@ -82,6 +88,16 @@ void nlsock_free(struct nlsock *s)
 	if (s->mnl)
 		IGNORE(mnl_socket_close(s->mnl)); /* nothing can be done about a failed close */
 	free(s);
+}
+
+uint32_t nlsock_port(const struct nlsock *s)
+{
+	return mnl_socket_get_portid(s->mnl);
+}
+
+size_t nlsock_receive_room(const struct nlsock *s)
+{
+	return queue_room(s->fd, SO_RCVBUF);
 }
 
 static int send_all(struct nlsock *s, const void *data, size_t len, struct err_info *err)
@@ -236,7 +252,7 @@ static void read_verdict(struct verdict *v, const struct nlmsghdr *nlh, struct e
 		return;
 	if (v->first_error == 0)
 		v->first_error = kernel_error(err, &ack);
-	if (ack.seq != v->b->first_seq)
+	if (v->refusals && ack.seq != v->b->first_seq)
 		v->refusals->refused(v->refusals->ctx, ack.seq - v->b->first_seq - 1, ack.error, ack.text);
 }
 
@@ -275,21 +291,24 @@ static bool is_transient(int error)
 	return error == -EBUSY || error == -ENOBUFS || error == -EINTR || error == -EAGAIN;
 }
 
+int nlsock_batch_once(struct nlsock *s, struct batch *b, const struct nlsock_refusals *refusals, struct err_info *err)
+{
+	batch_renumber(b, s->seq + 1);
+	s->seq = b->seq + 1;
+	if (refusals)
+		refusals->begin(refusals->ctx);
+	return send_batch(s, b, refusals, err);
+}
+
 int nlsock_batch(struct nlsock *s, struct batch *b, const struct nlsock_refusals *refusals, struct err_info *err)
 {
-	int r = 0;
+	int r = nlsock_batch_once(s, b, refusals, err);
 
-	for (unsigned int attempt = 0; attempt <= RETRIES; attempt++) {
+	for (unsigned int attempt = 1; attempt <= RETRIES && is_transient(r); attempt++) {
 		struct timespec pause = { .tv_nsec = (long)(NS_PER_MS * 5) << attempt };
 
-		if (attempt > 0)
-			IGNORE(nanosleep(&pause, NULL)); /* cut short by a signal: a little early */
-		batch_renumber(b, s->seq + 1);
-		s->seq = b->seq + 1;
-		refusals->begin(refusals->ctx);
-		r = send_batch(s, b, refusals, err);
-		if (!is_transient(r))
-			break;
+		IGNORE(nanosleep(&pause, NULL)); /* cut short by a signal: a little early */
+		r = nlsock_batch_once(s, b, refusals, err);
 	}
 	return r;
 }

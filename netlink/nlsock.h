@@ -21,6 +21,10 @@ struct batch;
 /* bus: NETLINK_ROUTE or NETLINK_NETFILTER.  Negative errno of socket/bind. */
 MUST_USE int nlsock_new(int bus, struct nlsock **ret, struct err_info *err);
 void nlsock_free(struct nlsock *s);
+/* Its port, by which notifications name the sender of what it sent (nlmsg_pid).  Constant. */
+uint32_t nlsock_port(const struct nlsock *s);
+/* Bytes of answers, with the kernel's own expense, that can wait to be received. */
+size_t nlsock_receive_room(const struct nlsock *s);
 static inline void nlsock_freep(struct nlsock **s)
 {
 	nlsock_free(*s);
@@ -40,7 +44,7 @@ MUST_USE int nlsock_request(struct nlsock *s, struct nlmsghdr *nlh, const struct
 			    struct err_info *err);
 
 /* Told of what the kernel refused: 'refused' for each message, counted from 0, with the kernel's own words or "";
- * 'begin' before each attempt, to forget the one before. */
+ * 'begin' before each attempt, to forget the one before.  NULL: nobody wants to know. */
 struct nlsock_refusals {
 	void (*begin)(void *ctx);
 	void (*refused)(void *ctx, uint32_t message, int error, const char *text);
@@ -53,3 +57,6 @@ struct nlsock_refusals {
  * in all. */
 MUST_USE int nlsock_batch(struct nlsock *s, struct batch *b, const struct nlsock_refusals *refusals,
 			  struct err_info *err);
+/* The same, but tried once: what is busy stays. */
+MUST_USE int nlsock_batch_once(struct nlsock *s, struct batch *b, const struct nlsock_refusals *refusals,
+			       struct err_info *err);

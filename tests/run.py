@@ -152,6 +152,7 @@ def everything(counts):
     build(counts, "release, clang, warnings are errors", "CC=clang", "all", "unit-programs")
     build(counts, "sanitizers", "FLAVOUR=asan", "all", "unit-programs", "build/asan/sim")
     unit_tests(counts, "asan", ASAN)
+    one(counts, "fuzzers, a minute each", ["make", "fuzz", "FUZZ_SECONDS=60"], 1200)
     one(counts, "sanitizers: simulation", ["build/asan/sim", "--seeds", "200"], 600, ASAN)
     # Two lanes: the suites wait more than they compute, and each makes namespaces of its own.
     lanes = [threading.Thread(target=run_lane, args=(counts, lane)) for lane in LANES]

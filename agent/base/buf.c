@@ -41,6 +41,12 @@ static bool buf_room(struct buf *b, size_t more)
 	return true;
 }
 
+int buf_reserve(struct buf *b, size_t len)
+{
+	IGNORE(buf_room(b, len)); /* the buffer remembers */
+	return b->error;
+}
+
 void buf_append(struct buf *b, const void *data, size_t len)
 {
 	if (!buf_room(b, len))

@@ -29,6 +29,9 @@ void buf_json_string(struct buf *b, const char *text);
 /* Drops the first 'n' bytes; n <= len. */
 void buf_consume(struct buf *b, size_t n);
 
+/* Makes room for 'len' bytes more, so that what fits in there takes no memory later.  As buf_failed(). */
+MUST_USE int buf_reserve(struct buf *b, size_t len);
+
 /* Empties the buffer and forgets a failure; keeps the memory. */
 void buf_reset(struct buf *b);
 

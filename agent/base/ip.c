@@ -48,6 +48,13 @@ int ip_port_cmp(const struct ip_port *a, const struct ip_port *b)
 	return (a->port > b->port) - (a->port < b->port);
 }
 
+int ip_net_cmp(const struct ip_net *a, const struct ip_net *b)
+{
+	int c = ip_cmp(&a->ip, &b->ip);
+
+	return c ? c : (a->len > b->len) - (a->len < b->len);
+}
+
 bool ip_next(const struct ip *a, struct ip *ret)
 {
 	struct ip next = *a;

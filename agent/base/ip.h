@@ -33,6 +33,12 @@ struct ip_range {
 	struct ip first, last;
 };
 
+/* A prefix; the bits of 'ip' behind it are zero. */
+struct ip_net {
+	struct ip ip;
+	uint8_t len; /* bits: 0..32 or 0..128 */
+};
+
 /* 4 or 16; 0 for IP_NONE. */
 size_t ip_len(const struct ip *a);
 
@@ -40,6 +46,7 @@ size_t ip_len(const struct ip *a);
 int ip_cmp(const struct ip *a, const struct ip *b);
 bool ip_eq(const struct ip *a, const struct ip *b);
 int ip_port_cmp(const struct ip_port *a, const struct ip_port *b);
+int ip_net_cmp(const struct ip_net *a, const struct ip_net *b); /* family, bytes, len */
 
 /* Whether 'ip' stands in v[0..n), sorted by ip_cmp(). */
 bool ip_listed(const struct ip *v, size_t n, const struct ip *ip);
@@ -61,6 +68,9 @@ MUST_USE int ip_parse(const char *text, struct ip *ret);
  * a v6 prefix shorter than /127 leaves out the all-zero (subnet-router anycast, RFC 4291 section 2.6.1).
  * -EINVAL: not of these forms, families differ, or first > last. */
 MUST_USE int ip_range_parse(const char *text, struct ip_range *ret);
+
+/* Parses "ADDR/LEN"; blanks around it are skipped, bits behind the prefix cleared.  -EINVAL. */
+MUST_USE int ip_net_parse(const char *text, struct ip_net *ret);
 
 /* Canonical text (RFC 5952 for v6) into 'buf' of at least IP_TEXT_MAX bytes; returns buf.  "-" for IP_NONE. */
 char *ip_format(const struct ip *a, char buf[static IP_TEXT_MAX]);

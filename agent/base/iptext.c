@@ -76,6 +76,34 @@ int ip_range_parse(const char *text, struct ip_range *ret)
 	return 0;
 }
 
+int ip_net_parse(const char *text, struct ip_net *ret)
+{
+	static const char blanks[] = " \t\r\n"; /* the API trims spec.loadBalancerSourceRanges of such */
+	char copy[IP_TEXT_MAX + sizeof("/128")], *slash;
+	struct ip_net net;
+	uint64_t len;
+	size_t n;
+
+	text += strspn(text, blanks);
+	for (n = strnlen(text, sizeof(copy)); n > 0 && strchr(blanks, text[n - 1]); n--)
+		;
+	if (n >= sizeof(copy) || text[n + strspn(text + n, blanks)])
+		return -EINVAL;
+	memcpy(copy, text, n);
+	copy[n] = '\0';
+	slash = strchr(copy, '/');
+	if (!slash)
+		return -EINVAL;
+	*slash = '\0';
+	if (ip_parse(copy, &net.ip) < 0 || text_to_u64(slash + 1, ip_len(&net.ip) * 8, &len) < 0)
+		return -EINVAL;
+	net.len = (uint8_t)len;
+	for (size_t i = net.len; i < ip_len(&net.ip) * 8; i++)
+		net.ip.b[i / 8] = (uint8_t)(net.ip.b[i / 8] & ~(0x80u >> (i % 8)));
+	*ret = net;
+	return 0;
+}
+
 char *ip_format(const struct ip *a, char buf[static IP_TEXT_MAX])
 {
 	if (a->family == IP_NONE || !inet_ntop(a->family == IP_V4 ? AF_INET : AF_INET6, a->b, buf, IP_TEXT_MAX))

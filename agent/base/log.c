@@ -3,6 +3,7 @@
 #include "agent/base/log.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -11,6 +12,10 @@
 #define LOG_VALUE_MAX 1024		  /* bytes of a message or field; a longer one is cut */
 #define LOG_LINE_MAX ((size_t)64 * 1024) /* beyond ten fields of that length all of whose bytes are escaped */
 
+#define LOG_LINE_KEEP ((size_t)8 * 1024)  /* bytes for the next line, which may be about memory that is lacking */
+
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER; /* guards log_line */
+static struct buf log_line = BUF_INIT(LOG_LINE_MAX);
 static enum log_level log_level_now = LOG_INFO;
 static enum log_format log_format_now = LOG_FORMAT_TEXT;
 
@@ -18,6 +23,10 @@ void log_setup(enum log_level level, enum log_format format)
 {
 	log_level_now = level;
 	log_format_now = format;
+	pthread_mutex_lock(&log_lock);
+	IGNORE(buf_reserve(&log_line, LOG_LINE_KEEP)); /* the first line tries again */
+	buf_reset(&log_line);
+	pthread_mutex_unlock(&log_lock);
 }
 
 bool log_enabled(enum log_level level)
@@ -91,30 +100,40 @@ static void put_field(struct buf *b, const struct log_field *f)
 		put_text_value(b, s);
 }
 
-void log_write(enum log_level level, const char *event, const char *msg, const struct log_field *fields)
+static void put_line(struct buf *b, enum log_level level, const char *event, const char *msg, const struct log_field *fields)
 {
 	static const char *const lower[] = { "error", "warn", "info", "debug" };
 	static const char *const upper[] = { "ERROR", "WARN ", "INFO ", "DEBUG" };
 	bool json = log_format_now == LOG_FORMAT_JSON;
-	struct buf b = BUF_INIT(LOG_LINE_MAX);
 	char cut[LOG_VALUE_MAX + 1];
 
 	if (json)
-		buf_puts(&b, "{\"ts\":\"");
-	put_time(&b);
+		buf_puts(b, "{\"ts\":\"");
+	put_time(b);
 	if (json) {
-		buf_printf(&b, "\",\"level\":\"%s\",\"event\":\"%s\",\"msg\":", lower[level], event);
-		buf_json_string(&b, bounded(msg, cut));
+		buf_printf(b, "\",\"level\":\"%s\",\"event\":\"%s\",\"msg\":", lower[level], event);
+		buf_json_string(b, bounded(msg, cut));
 	} else {
-		buf_printf(&b, " %s %s: ", upper[level], event);
-		put_text_msg(&b, bounded(msg, cut));
+		buf_printf(b, " %s %s: ", upper[level], event);
+		put_text_msg(b, bounded(msg, cut));
 	}
 	for (; fields && fields->key; fields++)
-		put_field(&b, fields);
-	buf_puts(&b, json ? "}\n" : "\n");
-	if (buf_failed(&b) == 0)
-		IGNORE(write(STDERR_FILENO, b.data, b.len)); /* there is no other place to complain to */
-	buf_fini(&b);
+		put_field(b, fields);
+	buf_puts(b, json ? "}\n" : "\n");
+}
+
+void log_write(enum log_level level, const char *event, const char *msg, const struct log_field *fields)
+{
+	struct buf *b = &log_line;
+
+	pthread_mutex_lock(&log_lock);
+	put_line(b, level, event, msg, fields);
+	if (buf_failed(b) == 0)
+		IGNORE(write(STDERR_FILENO, b->data, b->len)); /* there is no other place to complain to */
+	if (b->cap > 2 * LOG_LINE_KEEP)
+		buf_fini(b);
+	buf_reset(b);
+	pthread_mutex_unlock(&log_lock);
 }
 
 bool log_limit(struct log_limit *l, int64_t now_ns, int64_t every_ms, uint32_t *ret_left_out)

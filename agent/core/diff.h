@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* diff.h: wanted state against observed state -> an ordered, deterministic, minimal plan.  Pure.
- * diff(x, x) is empty: applying twice sends nothing. */
+ * diff(x, x) is empty: applying twice sends nothing.
+ *
+ * No two Services of one side have a frontend in common (pool_plan() sees to it).  One that goes from a Service to
+ * another in one call is one change.  In the plan the members of a kind stand together, changes are sorted by
+ * frontend_cmp() behind those without a 'now', firewalls by name. */
 #pragma once
 
 #include <stddef.h>
@@ -8,34 +12,24 @@
 #include "agent/base/arena.h"
 #include "agent/base/auto.h"
 #include "agent/base/nat.h"
+#include "agent/core/tally.h"
 
-struct nat_state {
-	const struct ip *vips; /* sorted, distinct */
-	size_t n_vips;
-	const struct frontend *frontends; /* sorted by frontend_cmp(), distinct */
-	size_t n_frontends;
-	const struct nat_guard *guards; /* sorted by nat_guard_cmp(), distinct */
-	size_t n_guards;
-	const struct ip *locals; /* sorted, distinct */
-	size_t n_locals;
-	const struct nat_home *homes; /* sorted by nat_home_cmp(), distinct */
-	size_t n_homes;
+/* One Service: what the kernel has of it, and what it is to have.  Either may be NULL. */
+struct diff_pair {
+	const struct nat_service *old, *now;
 };
 
-struct nat_plan {
-	struct nat_op *ops; /* in the order to apply */
-	size_t n_ops;
-	/* ops that must go together in one transaction: group i is [ends[i-1], ends[i]), ends[-1] = 0.  One group a
-	 * frontend; each of the sets is a group of its own (adds first, deletes last). */
-	size_t *ends;
-	size_t n_groups;
-};
+/* From all 'old' to all 'now'; costs what these have, whatever else there is.  'tally' counts the members of all Services
+ * as the kernel has them, and afterwards as it is to have them; it must have room (tally_room()) for all members of all
+ * 'now'.  The plan points into the pairs' Services.  -ENOSPC: call again with a larger arena; the tally is as before. */
+MUST_USE int diff_services(const struct diff_pair *pairs, size_t n, struct tally *tally, struct arena *arena,
+			   struct nat_plan *ret);
 
-/* From 'observed' to 'wanted'.  A new VIP enters its set before its frontends, a gone one leaves it after, and so do
- * guards, homes and local backends; a frontend's slots are added before its dispatch and deleted after.
- * -ENOSPC: call again with more. */
-MUST_USE int diff_nat(const struct nat_state *wanted, const struct nat_state *observed, struct arena *arena,
-		      struct nat_plan *ret);
+/* From what the kernel was found to hold to services[0..n), whose members 'tally' counts (just these).  A frontend whose
+ * digest and firewall are as wanted is left alone, so is a firewall.  A partial member is added again, or deleted.  -ENOSPC:
+ * likewise. */
+MUST_USE int diff_read(const struct nat_service *const *services, size_t n, const struct tally *tally,
+		       const struct nat_read *read, struct arena *arena, struct nat_plan *ret);
 
 struct addr_diff {
 	struct ip *add; /* sorted */

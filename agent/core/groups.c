@@ -62,19 +62,20 @@ void groups_name(unsigned int group, const struct ip *ip, char name[static GROUP
 /* The group that text[0..len) names for the address; 0 for anything else. */
 static unsigned int group_of_name(const char *text, size_t len, const struct ip *ip)
 {
-	size_t n = strlen(GROUPS_NAME_PREFIX);
+	const size_t n = strlen(GROUPS_NAME_PREFIX);
 	char name[GROUPS_NAME_MAX];
 	uint64_t v;
 
 	if (len >= sizeof(name))
 		return 0;
-	own_name(ip, name);
-	if (strlen(name) == len && memcmp(name, text, len) == 0)
-		return GROUPS_OWN;
+	if (!text_starts(text, GROUPS_NAME_PREFIX)) {
+		own_name(ip, name);
+		return strlen(name) == len && memcmp(name, text, len) == 0 ? GROUPS_OWN : 0;
+	}
+	if (len <= n || len - n > 2)
+		return 0;
 	memcpy(name, text, len);
 	name[len] = '\0';
-	if (!text_starts(name, GROUPS_NAME_PREFIX) || len - n > 2)
-		return 0;
 	return text_to_u64(name + n, GROUPS_MAX - 1, &v) == 0 ? (unsigned int)v : 0;
 }
 

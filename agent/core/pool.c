@@ -49,6 +49,22 @@ struct plan {
 	bool full;				/* the arena has refused: the answer is -ENOSPC */
 };
 
+bool pool_same_ask(const struct service *a, const struct service *b)
+{
+	if (!text_eq(a->meta.uid, b->meta.uid) || a->meta.deleting != b->meta.deleting || !text_eq(a->type, b->type) ||
+	    !text_eq(a->load_balancer_class, b->load_balancer_class) || !text_eq(a->sharing_key, b->sharing_key) ||
+	    memcmp(a->families, b->families, sizeof(a->families)) != 0 || a->family_policy != b->family_policy ||
+	    a->policy_local != b->policy_local || a->n_ports != b->n_ports || a->n_requested != b->n_requested)
+		return false;
+	for (size_t i = 0; i < a->n_ports; i++)
+		if (a->ports[i].port != b->ports[i].port || a->ports[i].proto != b->ports[i].proto)
+			return false;
+	for (size_t i = 0; i < a->n_requested; i++)
+		if (!ip_eq(&a->requested[i], &b->requested[i]))
+			return false;
+	return true;
+}
+
 static const char *family_text(uint8_t family)
 {
 	return family == IP_V6 ? "IPv6" : "IPv4";
@@ -107,7 +123,9 @@ static void tell_in_use(struct plan *p, struct ask *a, const struct claim *c, bo
 	else
 		tell(p, a, requested, "AddressInUse",
 		     PHRASE(p->arena, ip, requested ? " was requested but belongs to Service " : " belongs to Service ",
-			    other->meta.ns, "/", other->meta.name));
+			    other->meta.ns, "/", other->meta.name,
+			    a->key && text_eq(a->s->sharing_key, other->sharing_key) ? ", of another externalTrafficPolicy" :
+											    ""));
 }
 
 /* "no free IPv4 address in the pool (203.0.113.10-203.0.113.20, ...)" */
@@ -197,11 +215,13 @@ static void choose_families(const struct pool_config *cfg, struct ask *a)
 static int key_cmp(const void *a, const void *b)
 {
 	const struct ask *const *x = a, *const *y = b;
+	int c = strcmp((*x)->s->sharing_key, (*y)->s->sharing_key);
 
-	return strcmp((*x)->s->sharing_key, (*y)->s->sharing_key);
+	return c ? c : (*x)->s->policy_local - (*y)->s->policy_local;
 }
 
-/* Sharing keys become numbers 1..n_keys, in the order of their text. */
+/* Sharing keys become numbers 1..n_keys, in the order of their text.  With another externalTrafficPolicy the same text is
+ * another key: whether an address's clients are seen by backends, and which nodes may have it, holds for all of its ports. */
 static int number_keys(struct plan *p)
 {
 	struct ask **v = arena_take_array(p->arena, p->n_asks, sizeof(struct ask *));

@@ -46,6 +46,10 @@ struct pool_decision {
 /* True when the Service is type LoadBalancer, of our class, and not being deleted. */
 bool pool_is_ours(const struct pool_config *cfg, const struct service *s);
 
+/* Whether both ask for the same addresses in the same groups: they differ in nothing that pool_plan() and groups_plan()
+ * look at but in what is recorded: 'allocated', 'lease', 'ingress'. */
+bool pool_same_ask(const struct service *a, const struct service *b);
+
 /* Decides for services[0..n), which must be sorted by namespace, name; ret[i] belongs to services[i].
  *
  * Families: SingleStack has one address, of the primary family; PreferDualStack one of each family that the Service and
@@ -54,7 +58,7 @@ bool pool_is_ours(const struct pool_config *cfg, const struct service *s);
  *
  * Rights, best first: allocated and shown in status; allocated; requested; free, in the order of the ranges.  Within one
  * right the order of Services decides.  So an allocation is stable whatever other Services come and go.
- *  - Two Services with one address and without a common sharing key and disjoint (protocol, port)s: the one with the
+ *  - Two Services with one address and without a common sharing key, one externalTrafficPolicy and disjoint (protocol, port)s: the one with the
  *    better right keeps it, the other gets another address and a note.
  *  - A request that differs from the allocation moves the Service.  An address that somebody else has: FAILED, with the
  *    present address or a free one.  One that can never be granted (not in the pool, wrong family): FAILED, with the

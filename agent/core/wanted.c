@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* wanted.c: joins Services with their EndpointSlices.  Which address a Service has was decided in pool.c; which backend
- * fills which slot is maglev.c's affair; what has to change in the kernel is diff.c's. */
+/* wanted.c: what a Service wants of the data plane.  Which address it has was decided in pool.c; which endpoints count, in
+ * endpoints.c; which backend fills which slot is the affair of slots.c and turns.c; what has to change in the kernel
+ * is diff.c's. */
 #include "agent/core/wanted.h"
 
 #include <assert.h>
@@ -8,29 +9,23 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "agent/base/text.h"
-#include "agent/core/maglev.h"
+#include "agent/core/digest.h"
+#include "agent/core/endpoints.h"
+#include "agent/core/slots.h"
 #include "agent/core/sort.h"
-
-/* The slices of one Service. */
-struct join {
-	const struct slice *const *slices;
-	size_t n;
-	const char *only; /* externalTrafficPolicy Local: endpoints of this node alone; NULL = all */
-};
+#include "agent/core/turns.h"
 
 struct builder {
 	const struct wanted_input *in;
 	struct arena *arena;
-	struct wanted out;
-	struct ip_port *backends; /* room for those of any one Service */
-	size_t cap_guards, cap_locals, cap_homes;
+	struct backend *backends; /* room for those of any one port */
+	struct frontend *frontends;
+	size_t n_frontends;
+	struct nat_member *members;
+	size_t n_members, cap_members;
 };
 
-/* How much there may be of each at most. */
-struct room {
-	size_t vips, frontends, backends, guards, locals;
-};
+/* ---- VIPs of all Services ---- */
 
 static bool serves(const struct pool_decision *d)
 {
@@ -46,298 +41,298 @@ static bool serves(const struct pool_decision *d)
 	return d->n_ips > 0;
 }
 
-static int vip_cmp(const void *a, const void *b)
+static int vip_order(const void *a, const void *b)
 {
 	const struct wanted_vip *x = a, *y = b;
 
 	return ip_cmp(&x->ip, &y->ip);
 }
 
+int wanted_vips(const struct pool_decision *decisions, size_t n, struct arena *arena, struct wanted_vip **ret,
+		size_t *ret_n)
+{
+	struct wanted_vip *v;
+	size_t n_v = 0, distinct = 0;
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		n_v += serves(&decisions[i]) ? decisions[i].n_ips : 0;
+	v = arena_take_array(arena, n_v, sizeof(*v));
+	if (!v)
+		return -ENOSPC;
+	n_v = 0;
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; serves(&decisions[i]) && k < decisions[i].n_ips; k++)
+			v[n_v++] = (struct wanted_vip){ decisions[i].ips[k], i };
+	r = sort_array(v, n_v, sizeof(*v), vip_order, arena); /* stable: of equals the first Service's stays first */
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n_v; i++)
+		if (i == 0 || !ip_eq(&v[distinct - 1].ip, &v[i].ip))
+			v[distinct++] = v[i];
+	*ret = v;
+	*ret_n = distinct;
+	return 0;
+}
+
+/* ---- frontends ---- */
+
 static int frontend_order(const void *a, const void *b)
 {
 	return frontend_cmp(a, b);
 }
 
-static int backend_order(const void *a, const void *b)
+static int fill_slots(struct builder *b, struct frontend *f)
 {
-	return ip_port_cmp(a, b);
-}
-
-static int guard_order(const void *a, const void *b)
-{
-	return nat_guard_cmp(a, b);
-}
-
-static int home_order(const void *a, const void *b)
-{
-	return nat_home_cmp(a, b);
-}
-
-static int ip_order(const void *a, const void *b)
-{
-	return ip_cmp(a, b);
-}
-
-/* ---- slices of a Service ---- */
-
-/* Moves *at to the Service's first slice and returns its slices.  Both lists are sorted, so *at only moves forward. */
-static struct join join_slices(const struct wanted_input *in, const struct service *s, size_t *at)
-{
-	struct join j = { .only = s->policy_local ? in->node ? in->node : "" : NULL };
-
-	for (; *at < in->n_slices; (*at)++) {
-		const struct slice *slice = in->slices[*at];
-		int c = strcmp(slice->meta.ns, s->meta.ns);
-
-		if (c == 0)
-			c = strcmp(slice->service, s->meta.name);
-		if (c > 0)
-			break;
-		if (c < 0)
-			continue;
-		if (j.n == 0)
-			j.slices = &in->slices[*at];
-		j.n++;
-	}
-	return j;
-}
-
-/* The slice's port for a Service port: API rule: by name, and of the same protocol. */
-static uint16_t slice_port_number(const struct slice *slice, const struct service_port *port)
-{
-	for (size_t i = 0; i < slice->n_ports; i++)
-		if (slice->ports[i].proto == port->proto && text_eq(slice->ports[i].name, port->name))
-			return slice->ports[i].port;
-	return 0;
-}
-
-/* Adds the endpoints that are ready, or those that are on their way out and serving still. */
-static size_t add_backends(const struct join *j, uint8_t family, const struct service_port *port, bool ready,
-			   struct ip_port *to)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < j->n; i++) {
-		const struct slice *slice = j->slices[i];
-		const uint16_t number = slice->family == family ? slice_port_number(slice, port) : 0;
-
-		for (size_t e = 0; number && e < slice->n_endpoints; e++) {
-			const struct endpoint *ep = &slice->endpoints[e];
-
-			if (j->only && (!*j->only || !text_eq(ep->node, j->only)))
-				continue;
-			if (ep->ip.family == family && (ready ? ep->ready : ep->serving && ep->terminating))
-				to[n++] = (struct ip_port){ ep->ip, number };
-		}
-	}
-	return n;
-}
-
-/* The backends of a port, sorted and distinct (an address may stand in two slices while it moves between them). */
-static int find_backends(struct builder *b, const struct join *j, uint8_t family, const struct service_port *port,
-			 size_t *ret_n)
-{
-	size_t n = add_backends(j, family, port, true, b->backends), distinct = 0;
+	const bool in_turn = f->balance == BALANCE_ROUND_ROBIN;
+	uint16_t *slots;
+	size_t units = 0;
 	int r;
 
-	if (n == 0) /* KEP-1669: rather a backend that ends soon than none */
-		n = add_backends(j, family, port, false, b->backends);
-	r = sort_array(b->backends, n, sizeof(*b->backends), backend_order, b->arena);
+	for (size_t i = 0; i < f->n_backends; i++)
+		units += b->backends[i].weight;
+	f->n_slots = in_turn ? turns_count(b->backends, f->n_backends) :
+			       slots_class(units, b->in->service->min_slots);
+	slots = arena_take_array(b->arena, f->n_slots, sizeof(*slots));
+	if (!slots)
+		return -ENOSPC;
+	r = in_turn ? turns_fill(b->backends, f->n_backends, slots, b->arena) :
+		      slots_fill(b->backends, f->n_backends, slots, f->n_slots, b->arena);
+	f->slots = slots;
+	return r;
+}
+
+/* The frontend of a port on a VIP, left out when there is no backend. */
+static int add_frontend(struct builder *b, const struct ip *vip, const struct service_port *port)
+{
+	const struct service *s = b->in->service;
+	struct frontend f = { .vip = *vip, .proto = port->proto, .balance = (uint8_t)s->balance, .port = port->port,
+			      .sticky_s = s->balance == BALANCE_SOURCE ? s->sticky_s : 0 };
+	struct ip_port *backends;
+	size_t n;
+	int r = endpoints_choose(b->in, vip->family, port, b->arena, b->backends, &n);
+
+	if (r < 0 || n == 0)
+		return r;
+	backends = arena_take_array(b->arena, n, sizeof(*backends));
+	if (!backends)
+		return -ENOSPC;
+	for (size_t i = 0; i < n; i++)
+		backends[i] = b->backends[i].at;
+	f.backends = backends;
+	f.n_backends = (uint16_t)n;
+	r = fill_slots(b, &f);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < n; i++)
-		if (i == 0 || ip_port_cmp(&b->backends[distinct - 1], &b->backends[i]) != 0)
-			b->backends[distinct++] = b->backends[i];
-	*ret_n = distinct;
+	f.digest = digest_frontend(&f);
+	b->frontends[b->n_frontends++] = f;
 	return 0;
 }
 
-/* ---- the lists ---- */
-
-/* The backends of a port as sources.  A Service has one address a family, so each comes once for each port. */
-static void add_guards(struct builder *b, uint8_t proto, size_t n_backends)
+static int add_frontends(struct builder *b)
 {
-	assert(b->cap_guards - b->out.n_guards >= n_backends);
-	for (size_t i = 0; i < n_backends; i++)
-		b->out.guards[b->out.n_guards++] =
-			(struct nat_guard){ b->backends[i].ip, proto, b->backends[i].port };
+	const struct wanted_input *in = b->in;
+	const struct service *s = in->service;
+	size_t distinct = 0;
+	int r = 0;
+
+	b->frontends = arena_take_array(b->arena, in->n_ips * s->n_ports, sizeof(*b->frontends));
+	b->backends = arena_take_array(b->arena, endpoints_count(in), sizeof(*b->backends));
+	if (!b->frontends || !b->backends)
+		return -ENOSPC;
+	for (size_t i = 0; i < in->n_ips; i++)
+		for (size_t p = 0; r == 0 && p < s->n_ports; p++)
+			r = add_frontend(b, &in->ips[i], &s->ports[p]);
+	if (r == 0)
+		r = sort_array(b->frontends, b->n_frontends, sizeof(*b->frontends), frontend_order, b->arena);
+	for (size_t i = 0; r == 0 && i < b->n_frontends; i++) /* the API allows no port twice; of such the first counts */
+		if (i == 0 || frontend_cmp(&b->frontends[distinct - 1], &b->frontends[i]) != 0)
+			b->frontends[distinct++] = b->frontends[i];
+	b->n_frontends = distinct;
+	return r;
 }
 
-static bool is_here(const struct wanted_input *in, const struct endpoint *ep)
+/* ---- members ---- */
+
+static int member_order(const void *a, const void *b)
 {
-	return in->snat_to_vip && in->node && *in->node && text_eq(ep->node, in->node);
+	return nat_member_cmp(a, b);
+}
+
+static void add_member(struct builder *b, const struct nat_member *m)
+{
+	assert(b->n_members < b->cap_members);
+	b->members[b->n_members++] = *m;
+}
+
+static void add_vips(struct builder *b, enum nat_member_kind kind)
+{
+	for (size_t i = 0; i < b->in->n_ips; i++)
+		add_member(b, &(struct nat_member){ .ip = b->in->ips[i], .kind = (uint8_t)kind });
+}
+
+static void add_homes(struct builder *b)
+{
+	for (size_t i = 0; i < b->in->n_ips; i++)
+		if (b->in->homes[i])
+			add_member(b, &(struct nat_member){ .ip = b->in->ips[i], .kind = NAT_HOME,
+							    .ifindex = b->in->homes[i] });
 }
 
 /* Ready or not: a connection may still go there. */
-static void add_locals(struct builder *b, const struct join *j)
+static void add_locals(struct builder *b)
 {
-	for (size_t i = 0; i < j->n; i++) {
-		const struct slice *slice = j->slices[i];
+	for (size_t i = 0; i < b->in->n_slices; i++) {
+		const struct slice *slice = b->in->slices[i];
 
-		for (size_t e = 0; e < slice->n_endpoints; e++) {
-			if (!is_here(b->in, &slice->endpoints[e]))
-				continue;
-			assert(b->out.n_locals < b->cap_locals);
-			b->out.locals[b->out.n_locals++] = slice->endpoints[e].ip;
-		}
+		for (size_t e = 0; e < slice->n_endpoints; e++)
+			if (endpoints_is_here(b->in, &slice->endpoints[e]))
+				add_member(b, &(struct nat_member){ .ip = slice->endpoints[e].ip, .kind = NAT_LOCAL });
 	}
 }
 
-static void add_home(struct builder *b, size_t service, size_t k)
+static void add_counted(struct builder *b)
 {
-	const struct wanted_input *in = b->in;
-	uint32_t ifindex = in->snat_to_vip && in->homes ? in->homes[service].ifindex[k] : 0;
+	for (size_t i = 0; i < b->n_frontends; i++) {
+		const struct frontend *f = &b->frontends[i];
 
-	if (ifindex == 0)
-		return;
-	assert(b->out.n_homes < b->cap_homes);
-	b->out.homes[b->out.n_homes++] = (struct nat_home){ in->decisions[service].ips[k], ifindex };
+		add_member(b, &(struct nat_member){ .ip = f->vip, .kind = NAT_RECEIVED, .proto = f->proto,
+						    .port = f->port });
+	}
 }
 
-static int add_frontend(struct builder *b, const struct service *s, const struct service_port *port,
-			const struct ip *vip, size_t n_backends)
+static void add_backends(struct builder *b, enum nat_member_kind kind)
 {
-	struct frontend f = { .vip = *vip, .proto = port->proto, .port = port->port, .balance = s->balance };
-	struct ip_port *slots;
+	const bool bare = kind == NAT_HAIRPIN;
+
+	for (size_t i = 0; i < b->n_frontends; i++) {
+		const struct frontend *f = &b->frontends[i];
+
+		for (size_t k = 0; k < f->n_backends; k++)
+			add_member(b, &(struct nat_member){ .ip = f->backends[k].ip, .kind = (uint8_t)kind,
+							    .proto = bare ? 0 : f->proto,
+							    .port = bare ? 0 : f->backends[k].port });
+	}
+}
+
+/* What still goes on at endpoints that get no new connections is guarded, too. */
+static int add_draining(struct builder *b)
+{
+	const struct wanted_input *in = b->in;
+	struct ip_port *v = arena_take_array(b->arena, endpoints_count(in), sizeof(*v));
+
+	if (!v)
+		return -ENOSPC;
+	for (size_t i = 0; i < in->n_ips; i++) {
+		for (size_t p = 0; p < in->service->n_ports; p++) {
+			const struct service_port *port = &in->service->ports[p];
+			const size_t n = endpoints_draining(in, in->ips[i].family, port, v);
+
+			for (size_t k = 0; k < n; k++)
+				add_member(b, &(struct nat_member){ .ip = v[k].ip, .kind = NAT_GUARD, .proto = port->proto,
+								    .port = v[k].port });
+		}
+	}
+	return 0;
+}
+
+/* As many members of a kind as there may be at most. */
+static size_t room_for_members(const struct builder *b)
+{
+	size_t n_backends = 0;
+
+	for (size_t i = 0; i < b->n_frontends; i++)
+		n_backends += b->frontends[i].n_backends;
+	return 4 * b->in->n_ips + (1 + b->in->n_ips * b->in->service->n_ports) * endpoints_count(b->in) + b->n_frontends +
+	       2 * n_backends;
+}
+
+/* In the order of kinds, so that there is little to sort. */
+static int add_members(struct builder *b)
+{
+	const struct wanted_input *in = b->in;
+	const bool local = in->service->policy_local;
+	size_t distinct = 0;
 	int r;
 
-	f.n_slots = maglev_class(n_backends);
-	slots = arena_take_array(b->arena, f.n_slots, sizeof(*slots));
-	if (!slots)
+	b->cap_members = room_for_members(b);
+	b->members = arena_take_array(b->arena, b->cap_members, sizeof(*b->members));
+	if (!b->members)
 		return -ENOSPC;
-	r = maglev_fill(b->backends, n_backends, slots, f.n_slots, b->arena);
+	add_vips(b, NAT_VIP);
+	if (in->snat_to_vip && !local)
+		add_locals(b);
+	if (in->snat_to_vip)
+		add_homes(b);
+	add_backends(b, NAT_GUARD);
+	r = add_draining(b);
 	if (r < 0)
 		return r;
-	f.slots = slots;
-	add_guards(b, port->proto, n_backends);
-	b->out.frontends[b->out.n_frontends++] = f;
-	return 0;
-}
-
-static int add_service(struct builder *b, size_t index, const struct join *j)
-{
-	const struct service *s = b->in->services[index];
-	const struct pool_decision *d = &b->in->decisions[index];
-
-	if (b->in->dataplane_nft)
-		add_locals(b, j);
-	for (size_t i = 0; i < d->n_ips; i++) {
-		b->out.vips[b->out.n_vips++] = (struct wanted_vip){ d->ips[i], index };
-		if (b->in->dataplane_nft)
-			add_home(b, index, i);
-		for (size_t p = 0; b->in->dataplane_nft && p < s->n_ports; p++) {
-			size_t n = 0;
-			int r = find_backends(b, j, d->ips[i].family, &s->ports[p], &n);
-
-			if (r == 0 && n > 0)
-				r = add_frontend(b, s, &s->ports[p], &d->ips[i], n);
-			if (r < 0)
-				return r;
-		}
+	if (local) {
+		add_vips(b, NAT_KEEP);
+		add_backends(b, NAT_HAIRPIN);
 	}
-	return 0;
-}
-
-/* Counts what one Service may need. */
-static void count_service(const struct wanted_input *in, size_t index, const struct join *j, struct room *ret)
-{
-	const struct service *s = in->services[index];
-	const struct pool_decision *d = &in->decisions[index];
-	size_t n = 0;
-
-	for (size_t k = 0; k < j->n; k++) {
-		const struct slice *slice = j->slices[k];
-
-		n += slice->n_endpoints;
-		for (size_t e = 0; e < slice->n_endpoints; e++)
-			ret->locals += is_here(in, &slice->endpoints[e]);
-	}
-	ret->backends = n > ret->backends ? n : ret->backends;
-	ret->guards += n * s->n_ports;
-	ret->vips += d->n_ips;
-	ret->frontends += d->n_ips * s->n_ports;
-}
-
-/* Takes the room for all lists and for the backends of the largest Service. */
-static int take_room(struct builder *b)
-{
-	const struct wanted_input *in = b->in;
-	struct room room = { 0 };
-	size_t at = 0;
-
-	for (size_t i = 0; i < in->n_services; i++) {
-		const struct join j = join_slices(in, in->services[i], &at);
-
-		if (serves(&in->decisions[i]))
-			count_service(in, i, &j, &room);
-	}
-	if (!in->dataplane_nft)
-		room = (struct room){ .vips = room.vips };
-	b->cap_guards = room.guards;
-	b->cap_locals = room.locals;
-	b->cap_homes = in->snat_to_vip && in->homes && in->dataplane_nft ? room.vips : 0;
-	b->out.vips = arena_take_array(b->arena, room.vips, sizeof(*b->out.vips));
-	b->out.frontends = arena_take_array(b->arena, room.frontends, sizeof(*b->out.frontends));
-	b->backends = arena_take_array(b->arena, room.backends, sizeof(*b->backends));
-	b->out.guards = arena_take_array(b->arena, b->cap_guards, sizeof(*b->out.guards));
-	b->out.locals = arena_take_array(b->arena, b->cap_locals, sizeof(*b->out.locals));
-	b->out.homes = arena_take_array(b->arena, b->cap_homes, sizeof(*b->out.homes));
-	return b->out.vips && b->out.frontends && b->backends && b->out.guards && b->out.locals && b->out.homes ?
-		       0 :
-		       -ENOSPC;
-}
-
-/* Sorts a list and makes it distinct.  The sort is stable and Services come in order, so of equals the first
- * Service's stays. */
-static int put_in_order(struct builder *b, void *list, size_t *n, size_t size, int (*cmp)(const void *, const void *))
-{
-	unsigned char *at = list;
-	size_t distinct = 0;
-	int r = sort_array(list, *n, size, cmp, b->arena);
-
+	if (in->routed)
+		add_vips(b, NAT_ROUTED);
+	if (in->counters)
+		add_counted(b);
+	r = sort_array(b->members, b->n_members, sizeof(*b->members), member_order, b->arena);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < *n; i++) {
-		if (i > 0 && cmp(at + (distinct - 1) * size, at + i * size) == 0)
-			continue;
-		memmove(at + distinct * size, at + i * size, size);
-		distinct++;
-	}
-	*n = distinct;
+	for (size_t i = 0; i < b->n_members; i++)
+		if (i == 0 || nat_member_cmp(&b->members[distinct - 1], &b->members[i]) != 0)
+			b->members[distinct++] = b->members[i];
+	b->n_members = distinct;
 	return 0;
 }
 
-static int put_all_in_order(struct builder *b)
-{
-	struct wanted *w = &b->out;
-	int r = put_in_order(b, w->vips, &w->n_vips, sizeof(*w->vips), vip_cmp);
+/* ---- firewall ---- */
 
-	if (r == 0)
-		r = put_in_order(b, w->frontends, &w->n_frontends, sizeof(*w->frontends), frontend_order);
-	if (r == 0)
-		r = put_in_order(b, w->guards, &w->n_guards, sizeof(*w->guards), guard_order);
-	if (r == 0)
-		r = put_in_order(b, w->locals, &w->n_locals, sizeof(*w->locals), ip_order);
-	if (r == 0)
-		r = put_in_order(b, w->homes, &w->n_homes, sizeof(*w->homes), home_order);
-	return r;
+static int make_firewall(const struct wanted_input *in, struct arena *arena, const struct nat_firewall **ret)
+{
+	const struct service *s = in->service;
+	const size_t ns = strlen(s->meta.ns), name = strlen(s->meta.name);
+	struct nat_firewall *fw;
+	struct ip_net *sources;
+
+	if (!s->restricted && s->n_rates == 0 && s->client_connections == 0)
+		return 0;
+	fw = arena_take(arena, sizeof(*fw));
+	sources = arena_take_array(arena, s->n_sources, sizeof(*sources));
+	if (!fw || !sources)
+		return -ENOSPC;
+	if (ns + 1 + name >= sizeof(fw->name))
+		return -ENAMETOOLONG;
+	assert(s->n_sources <= OBJECT_SOURCES_MAX && s->n_rates <= RATES_MAX);
+	memcpy(fw->name, s->meta.ns, ns);
+	fw->name[ns] = '/';
+	memcpy(fw->name + ns + 1, s->meta.name, name);
+	for (size_t i = 0; s->restricted && i < s->n_sources; i++)
+		sources[fw->n_sources++] = s->sources[i];
+	fw->sources = sources;
+	fw->restricted = s->restricted;
+	fw->n_rates = (uint8_t)s->n_rates;
+	memcpy(fw->rates, s->rates, s->n_rates * sizeof(*s->rates));
+	fw->client_connections = s->client_connections;
+	fw->digest = digest_firewall(fw);
+	*ret = fw;
+	return 0;
 }
 
-int wanted_build(const struct wanted_input *in, struct arena *arena, struct wanted *ret)
+int wanted_service(const struct wanted_input *in, struct arena *arena, struct nat_service *ret)
 {
 	struct builder b = { .in = in, .arena = arena };
-	size_t at = 0;
-	int r = take_room(&b);
+	const struct nat_firewall *firewall = NULL;
+	int r;
 
-	for (size_t i = 0; r == 0 && i < in->n_services; i++) {
-		const struct join j = join_slices(in, in->services[i], &at);
-
-		if (serves(&in->decisions[i]))
-			r = add_service(&b, i, &j);
-	}
+	assert(in->n_ips <= OBJECT_ADDRESSES_MAX);
+	r = add_frontends(&b);
 	if (r == 0)
-		r = put_all_in_order(&b);
-	if (r == 0)
-		*ret = b.out;
-	return r;
+		r = add_members(&b);
+	if (r == 0 && b.n_frontends > 0) /* it stands before the frontends: without any there is nothing to guard */
+		r = make_firewall(in, arena, &firewall);
+	if (r < 0)
+		return r;
+	*ret = (struct nat_service){ b.frontends, b.n_frontends, b.members, b.n_members, firewall };
+	return 0;
 }

@@ -13,7 +13,9 @@
 #define CONNECT_MS 2000L
 #define TCP_DEAD_MS 4000 /* unacknowledged data for this long: the peer is gone */
 #define RETRY_AFTER_MAX_S 3600
-#define SPARE_ROOM 4096			    /* bytes: a Lease has 1-2 KiB */
+#define SPARE_ROOM 4096			    /* bytes: a Lease has 1-2 KiB, a token about 1 KiB */
+#define SPARE_URL_ROOM 1024		    /* bytes of a URL or path of a Lease */
+#define SPARE_TYPE_ROOM 64		    /* bytes of a content type */
 #define SPARE_KEEP_MAX ((size_t)64 * 1024) /* bytes of a buffer; a call with a larger one is freed */
 
 /* Dead peers are noticed in seconds instead of a quarter of an hour. */
@@ -37,7 +39,7 @@ void kube_call_count(const struct kube_call *call, int status)
 {
 	const struct kube_client_config *cfg = &call->client->cfg;
 
-	if (cfg->on_done)
+	if (cfg->on_done && call->channel != KUBE_CHANNEL_PROBE)
 		cfg->on_done(cfg->ctx, call->verb, status, mono_diff_ms(mono_now(), call->sent));
 }
 
@@ -106,6 +108,7 @@ static void destroy(struct kube_call *call)
 	curl_slist_free_all(call->connect_to);
 	buf_fini(&call->url);
 	buf_fini(&call->path);
+	buf_fini(&call->own_server);
 	buf_fini(&call->content_type);
 	buf_fini(&call->send);
 	buf_fini(&call->body);
@@ -119,8 +122,8 @@ static struct kube_call *make(struct kube_client *c)
 	if (!call)
 		return NULL;
 	*call = (struct kube_call){ .client = c, .easy = curl_easy_init(), .url = BUF_INIT(KUBE_URL_MAX),
-				    .path = BUF_INIT(KUBE_URL_MAX), .content_type = BUF_INIT(256),
-				    .send = BUF_INIT(KUBE_REPLY_MAX), .body = BUF_INIT(KUBE_REPLY_MAX) };
+				    .path = BUF_INIT(KUBE_URL_MAX), .own_server = BUF_INIT(KUBE_URL_MAX),
+				    .content_type = BUF_INIT(256), .send = BUF_INIT(KUBE_REPLY_MAX), .body = BUF_INIT(KUBE_REPLY_MAX) };
 	if (!call->easy || curl_easy_setopt(call->easy, CURLOPT_SHARE, c->share) != CURLE_OK) {
 		destroy(call);
 		return NULL;
@@ -128,16 +131,15 @@ static struct kube_call *make(struct kube_client *c)
 	return call;
 }
 
-/* Gives a buffer that is kept its room, so that a Lease that grows by a few bytes needs none. */
-static int make_room(struct buf *b)
+/* From the first request on: the one that renews a Lease may be the first of its handle. */
+static int make_room(struct kube_call *call)
 {
-	static const char nothing[SPARE_ROOM];
+	struct kube_client *c = call->client;
 
-	buf_append(b, nothing, sizeof(nothing));
-	if (buf_failed(b))
-		return -ENOMEM;
-	buf_reset(b);
-	return 0;
+	return buf_reserve(&call->send, SPARE_ROOM) < 0 || buf_reserve(&call->body, SPARE_ROOM) < 0 ||
+	       buf_reserve(&call->path, SPARE_URL_ROOM) < 0 || buf_reserve(&call->url, SPARE_URL_ROOM) < 0 ||
+	       buf_reserve(&call->content_type, SPARE_TYPE_ROOM) < 0 || buf_reserve(&c->url, SPARE_URL_ROOM) < 0 ||
+	       buf_reserve(&c->line, SPARE_ROOM) < 0 ? -ENOMEM : 0;
 }
 
 static void keep(struct kube_client *c, struct kube_call *call)
@@ -154,7 +156,7 @@ int kube_call_spare(struct kube_client *c)
 
 		if (!call)
 			return -ENOMEM;
-		if (make_room(&call->send) < 0 || make_room(&call->body) < 0) {
+		if (make_room(call) < 0) {
 			destroy(call);
 			return -ENOMEM;
 		}
@@ -195,10 +197,11 @@ static void clear_request(struct kube_call *call)
 	buf_reset(&call->body);
 }
 
-int kube_call_new(struct kube_client *c, enum kube_channel channel, const char *verb, const char *path,
+int kube_call_new(struct kube_client *c, enum kube_channel channel, bool stream, const char *verb, const char *path,
 		  struct kube_call **ret, struct err_info *err)
 {
-	struct kube_call *call = channel == KUBE_CHANNEL_LEASE ? take_spare(c, path) : NULL;
+	bool spare = channel == KUBE_CHANNEL_LEASE && !stream;
+	struct kube_call *call = spare ? take_spare(c, path) : NULL;
 	int r;
 
 	if (!call)
@@ -207,7 +210,9 @@ int kube_call_new(struct kube_client *c, enum kube_channel channel, const char *
 		return err_errno(err, -ENOMEM, "request");
 	clear_request(call);
 	call->channel = channel;
+	call->stream = stream;
 	call->verb = verb;
+	call->body.max = channel == KUBE_CHANNEL_PROBE ? KUBE_PROBE_REPLY_MAX : KUBE_REPLY_MAX;
 	call->sent = mono_now();
 	buf_puts(&call->path, path);
 	r = buf_failed(&call->path);
@@ -264,15 +269,15 @@ int kube_call_set_body(struct kube_call *call, const char *content_type, const c
 
 static bool add_header(struct kube_call *call, const char *name, const char *value)
 {
-	struct buf line = BUF_INIT(64 * 1024);
+	struct buf *line = &call->client->line;
 	struct curl_slist *more = NULL;
 
-	buf_printf(&line, "%s%s", name, value);
-	if (buf_failed(&line) == 0)
-		more = curl_slist_append(call->headers, buf_text(&line));
-	if (line.data)
-		explicit_bzero(line.data, line.cap); /* it may hold a token */
-	buf_fini(&line);
+	buf_reset(line);
+	buf_printf(line, "%s%s", name, value);
+	if (buf_failed(line) == 0)
+		more = curl_slist_append(call->headers, buf_text(line));
+	if (line->data)
+		explicit_bzero(line->data, line->cap); /* it may hold a token */
 	if (more)
 		call->headers = more;
 	return more != NULL;
@@ -300,14 +305,14 @@ static bool set_headers(struct kube_call *call, const char *token)
 /* Where libcurl is to connect really: "HOST:PORT:CONNECT-TO-HOST:CONNECT-TO-PORT", any host and port. */
 static bool set_connect_to(struct kube_call *call, const char *host, int n, bool has_port)
 {
-	struct buf to = BUF_INIT(1024);
+	struct buf *to = &call->client->line;
 	struct curl_slist *list = NULL;
 	bool good = true;
 
-	buf_printf(&to, "::%.*s%s", n, host, has_port ? "" : ":443");
-	if (buf_failed(&to) == 0)
-		list = curl_slist_append(NULL, buf_text(&to));
-	buf_fini(&to);
+	buf_reset(to);
+	buf_printf(to, "::%.*s%s", n, host, has_port ? "" : ":443");
+	if (buf_failed(to) == 0)
+		list = curl_slist_append(NULL, buf_text(to));
 	SET(good, call->easy, CURLOPT_CONNECT_TO, list);
 	curl_slist_free_all(call->connect_to);
 	call->connect_to = list;
@@ -443,17 +448,58 @@ static bool set_times(struct kube_call *call)
 	return good;
 }
 
+int kube_call_set_server(struct kube_call *call, const char *server, struct err_info *err)
+{
+	int r;
+
+	buf_reset(&call->own_server);
+	buf_puts(&call->own_server, server ? server : "");
+	r = buf_failed(&call->own_server);
+	return r < 0 ? err_errno(err, r, "request") : 0;
+}
+
+const char *kube_call_server(const struct kube_call *call)
+{
+	return call->own_server.len ? buf_text(&call->own_server) : call->client->servers[call->server];
+}
+
 int kube_call_prepare(struct kube_call *call, struct kube_client *c, struct err_info *err)
 {
+	const char *tls_name = call->own_server.len ? "" : kube_auth_tls_server_name(c->auth);
 	int r;
 
 	call->error[0] = '\0';
 	if (call->credentials != c->credentials && !set_common(call, c))
 		return err_errno(err, -ENOMEM, "request");
-	r = set_url(call, c->servers[call->server], kube_auth_tls_server_name(c->auth), err);
+	r = set_url(call, kube_call_server(call), tls_name, err);
 	if (r < 0)
 		return r;
 	if ((call->headers_old && !set_headers(call, kube_auth_token(c->auth))) || !set_method(call) || !set_times(call))
 		return err_errno(err, -ENOMEM, "request");
 	return 0;
+}
+
+/* After a time-out: a server that has just shaken hands is alive, and waits itself, e.g. for etcd. */
+static bool has_shaken_hands(const struct kube_call *call)
+{
+	curl_off_t us = 0;
+	long connections = 0;
+
+	curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &connections);
+	curl_easy_getinfo(call->easy, CURLINFO_APPCONNECT_TIME_T, &us);
+	return connections > 0 && us > 0;
+}
+
+enum kube_failure kube_call_failure(const struct kube_call *call, CURLcode result)
+{
+	long number = 0;
+
+	if (result == CURLE_OK)
+		return KUBE_FAILURE_NONE;
+	if (result == CURLE_OPERATION_TIMEDOUT)
+		return has_shaken_hands(call) ? KUBE_FAILURE_OTHER : KUBE_FAILURE_SILENT;
+	if (result != CURLE_COULDNT_CONNECT)
+		return KUBE_FAILURE_OTHER;
+	curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &number);
+	return number == ECONNREFUSED ? KUBE_FAILURE_REFUSED : KUBE_FAILURE_SILENT; /* no route, no such host */
 }

@@ -13,8 +13,9 @@
 #include "agent/kube/auth_private.h"
 #include "agent/kube/client_private.h"
 
-#define KUBE_CHANNELS 2
+#define KUBE_CHANNELS 3
 #define KUBE_URL_MAX ((size_t)16 * 1024)
+#define KUBE_LINE_MAX ((size_t)64 * 1024) /* a header; a token is the longest */
 
 struct kube_channel_state {
 	struct kube_client *client;
@@ -36,7 +37,7 @@ struct kube_client {
 	struct kube_call *calls; /* all, newest first */
 	struct kube_call *spare; /* of the Lease channel, not in use */
 	unsigned int n_spare, spare_max;
-	struct buf url;		 /* being put together */
+	struct buf url, line;	 /* being put together: a URL, a header */
 	CURLSH *share;		 /* TLS sessions, so that a new connection is a cheap one */
 	unsigned int n_queued, n_timed;
 	mono_t first_due;	  /* when the time of the first of the calls is over */
@@ -63,7 +64,8 @@ struct kube_call {
 	bool has_body;
 	int64_t timeout_ms; /* 0 = none */
 	mono_t due;	    /* when that is over, the time in the queue included */
-	size_t server;
+	size_t server;	/* of the client's */
+	struct buf own_server; /* instead of it; empty = none */
 	mono_t sent;
 	bool active, queued, retried;
 	bool stream, begun;
@@ -79,17 +81,26 @@ struct kube_call {
 	void *ctx;
 };
 
-MUST_USE int kube_call_new(struct kube_client *c, enum kube_channel channel, const char *verb, const char *path,
+/* stream: of a watch; it takes no spare call, for a Lease can be renewed without a view. */
+MUST_USE int kube_call_new(struct kube_client *c, enum kube_channel channel, bool stream, const char *verb, const char *path,
 			   struct kube_call **ret, struct err_info *err);
 /* Frees it, or keeps it for the next request of the Lease channel. */
 void kube_call_free(struct kube_call *call);
-/* Makes the spare calls that are missing to client->spare_max.  -ENOMEM. */
+/* Makes the spare calls that are missing to client->spare_max, each with room for all that it will need.  -ENOMEM. */
 MUST_USE int kube_call_spare(struct kube_client *c);
 void kube_call_free_spare(struct kube_client *c);
 MUST_USE int kube_call_set_body(struct kube_call *call, const char *content_type, const char *body, struct err_info *err);
 
-/* Sets the handle up for call->server with the credentials of now; may be done again for another try. */
+/* NULL: the channel's. */
+MUST_USE int kube_call_set_server(struct kube_call *call, const char *server, struct err_info *err);
+
+/* The one this call goes to. */
+const char *kube_call_server(const struct kube_call *call);
+
+/* Sets the handle up for that server with the credentials of now; may be done again for another try. */
 MUST_USE int kube_call_prepare(struct kube_call *call, struct kube_client *c, struct err_info *err);
+
+MUST_USE enum kube_failure kube_call_failure(const struct kube_call *call, CURLcode result);
 
 /* Tells the metrics of an answer: of a stream when it begins, of all else when it is done. */
 void kube_call_count(const struct kube_call *call, int status);

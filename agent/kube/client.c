@@ -16,6 +16,7 @@
 #define IN_FLIGHT_MAX 16 /* requests of the general channel; streams do not count */
 #define QUEUE_MAX 4096
 #define GENERAL_CONNECTIONS (IN_FLIGHT_MAX + 4L) /* with fewer libcurl closes one after each request of a burst */
+#define PROBE_CONNECTIONS 16L
 #define LEASE_CONNECTIONS 4 /* kept at least: watch and writes of one Lease, and one more of each after a failure */
 #define LEASE_CONNECTIONS_MAX 256L
 #define EVENTS_A_DISPATCH 32
@@ -170,7 +171,7 @@ static int start_call(struct kube_client *c, struct kube_call *call, struct err_
 
 static bool may_start(const struct kube_client *c, const struct kube_call *call)
 {
-	return call->stream || call->channel == KUBE_CHANNEL_LEASE || c->channels[call->channel].in_flight < IN_FLIGHT_MAX;
+	return call->stream || call->channel != KUBE_CHANNEL_GENERAL || c->channels[call->channel].in_flight < IN_FLIGHT_MAX;
 }
 
 /* Hands the outcome over and frees the call. */
@@ -190,7 +191,7 @@ static void finish(struct kube_client *c, struct kube_call *call, struct kube_re
 	rp->reason = st.reason;
 	rp->body = buf_text(&call->body);
 	rp->len = call->body.len;
-	rp->server = c->servers[call->server];
+	rp->server = kube_call_server(call);
 	if (!call->begun)
 		kube_call_count(call, rp->status);
 	unlink_call(c, call);
@@ -206,6 +207,8 @@ static void move_on(struct kube_client *c, const struct kube_call *call, int sta
 {
 	struct kube_channel_state *ch = &c->channels[call->channel];
 
+	if (call->own_server.len)
+		return;
 	if (((status == 0 && !call->cut) || status >= 500) && ch->server == call->server)
 		ch->server = (ch->server + 1) % c->n_servers;
 }
@@ -238,8 +241,9 @@ static void call_done(struct kube_client *c, struct kube_call *call, CURLcode re
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	/* A broken transfer is no answer, whatever its first line said. */
 	rp.status = result == CURLE_OK ? (int)status : 0;
+	rp.failure = kube_call_failure(call, result);
 	if (rp.status == 0)
-		IGNORE(err_set(&rp.err, 0, "%s: %s", c->servers[call->server],
+		IGNORE(err_set(&rp.err, 0, "%s: %s", kube_call_server(call),
 			       *call->error ? call->error : curl_easy_strerror(result))); /* returns 0 */
 	move_on(c, call, rp.status);
 	if (rp.status != 401 || !retry_call(c, call))
@@ -296,7 +300,7 @@ static void expire_calls(struct kube_client *c, mono_t now)
 		again = false;
 		c->first_due = MONO_NEVER;
 		for (struct kube_call *k = c->calls; k && !again; k = k->next) {
-			struct kube_reply rp = { .retry_after_ms = -1, .sent = k->sent };
+			struct kube_reply rp = { .retry_after_ms = -1, .sent = k->sent, .failure = KUBE_FAILURE_OTHER };
 
 			if (!mono_reached(now, over_at(k))) {
 				c->first_due = mono_min(c->first_due, over_at(k));
@@ -317,7 +321,7 @@ static void start_queued(struct kube_client *c)
 {
 	for (;;) {
 		struct kube_call *oldest = NULL;
-		struct kube_reply rp = { .retry_after_ms = -1 };
+		struct kube_reply rp = { .retry_after_ms = -1, .failure = KUBE_FAILURE_OTHER };
 
 		for (struct kube_call *k = c->calls; k && c->n_queued; k = k->next)
 			if (k->queued && may_start(c, k))
@@ -345,7 +349,7 @@ int kube_client_dispatch(struct kube_client *c, struct err_info *err)
 	if (n < 0 && errno != EINTR)
 		return err_errno(err, -errno, "epoll_wait");
 	for (int i = 0; i < n; i++) {
-		struct kube_channel_state *ch = &c->channels[ev[i].data.u64 >> 32 & 1];
+		struct kube_channel_state *ch = &c->channels[ev[i].data.u64 >> 32 & 3];
 		int mask = (ev[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) | (ev[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
 			   (ev[i].events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
 
@@ -396,18 +400,38 @@ static int launch(struct kube_client *c, struct kube_call *call, struct err_info
 	return r;
 }
 
+static int open_channel(struct kube_client *c, struct kube_channel_state *ch, long connections)
+{
+	*ch = (struct kube_channel_state){ .client = c, .multi = curl_multi_init(), .timer_at = MONO_NEVER };
+	if (!ch->multi)
+		return -ENOMEM;
+	curl_multi_setopt(ch->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl_multi_setopt(ch->multi, CURLMOPT_SOCKETDATA, ch);
+	curl_multi_setopt(ch->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+	curl_multi_setopt(ch->multi, CURLMOPT_TIMERDATA, ch);
+	curl_multi_setopt(ch->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+	curl_multi_setopt(ch->multi, CURLMOPT_MAXCONNECTS, connections);
+	return 0;
+}
+
 int kube_request(struct kube_client *c, const struct kube_request *rq, kube_reply_fn *fn, void *ctx, struct err_info *err)
 {
 	static const char *const verbs[] = { "GET", "POST", "PUT", "PATCH", "DELETE" };
+	struct kube_channel_state *ch = &c->channels[rq->channel];
 	struct kube_call *call;
-	int r = kube_call_new(c, rq->channel, verbs[rq->method], rq->path, &call, err);
+	int r;
 
+	if (!ch->multi && open_channel(c, ch, PROBE_CONNECTIONS) < 0)
+		return err_errno(err, -ENOMEM, "request");
+	r = kube_call_new(c, rq->channel, false, verbs[rq->method], rq->path, &call, err);
 	if (r < 0)
 		return r;
 	call->fn = fn;
 	call->ctx = ctx;
 	call->timeout_ms = rq->timeout_ms;
-	r = kube_call_set_body(call, rq->content_type, rq->body, err);
+	r = kube_call_set_server(call, rq->server, err);
+	if (r == 0)
+		r = kube_call_set_body(call, rq->content_type, rq->body, err);
 	if (r < 0) {
 		kube_call_free(call);
 		return r;
@@ -419,11 +443,10 @@ int kube_stream_new(struct kube_client *c, enum kube_channel channel, const char
 		    const struct kube_stream_ops *ops, void *ctx, struct kube_call **ret, struct err_info *err)
 {
 	struct kube_call *call;
-	int r = kube_call_new(c, channel, verb, path, &call, err);
+	int r = kube_call_new(c, channel, true, verb, path, &call, err);
 
 	if (r < 0)
 		return r;
-	call->stream = true;
 	call->ops = ops;
 	call->ctx = ctx;
 	r = launch(c, call, err);
@@ -450,20 +473,6 @@ void kube_stream_give_up(struct kube_call *s)
 		return;
 	move_on(s->client, s, 0);
 	kube_stream_free(s);
-}
-
-static int open_channel(struct kube_client *c, struct kube_channel_state *ch, long connections)
-{
-	*ch = (struct kube_channel_state){ .client = c, .multi = curl_multi_init(), .timer_at = MONO_NEVER };
-	if (!ch->multi)
-		return -ENOMEM;
-	curl_multi_setopt(ch->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	curl_multi_setopt(ch->multi, CURLMOPT_SOCKETDATA, ch);
-	curl_multi_setopt(ch->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-	curl_multi_setopt(ch->multi, CURLMOPT_TIMERDATA, ch);
-	curl_multi_setopt(ch->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
-	curl_multi_setopt(ch->multi, CURLMOPT_MAXCONNECTS, connections);
-	return 0;
 }
 
 int kube_client_reserve(struct kube_client *c, unsigned int n, struct err_info *err)
@@ -521,7 +530,9 @@ int kube_client_new(struct kube_auth *auth, const struct kube_client_config *cfg
 	c->cfg = *cfg;
 	c->armed = c->first_due = MONO_NEVER;
 	c->credentials = 1;
+	c->channels[KUBE_CHANNEL_PROBE].timer_at = MONO_NEVER; /* opened when it is needed */
 	c->url = (struct buf)BUF_INIT(KUBE_URL_MAX);
+	c->line = (struct buf)BUF_INIT(KUBE_LINE_MAX);
 	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	c->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (c->epoll_fd < 0 || c->timer_fd < 0 || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->timer_fd, &ev) < 0)
@@ -557,6 +568,7 @@ void kube_client_free(struct kube_client *c)
 			curl_multi_cleanup(c->channels[i].multi);
 	curl_share_cleanup(c->share); /* after all that used it */
 	buf_fini(&c->url);
+	buf_fini(&c->line);
 	for (size_t i = 0; i < c->n_servers; i++)
 		free(c->servers[i]);
 	close_fdp(&c->timer_fd);

@@ -5,7 +5,7 @@
  * kube_client_dispatch().  Callbacks run inside dispatch, never inside kube_request().  HTTP/1.1, one connection a
  * watch, one kept for Leases (KUBE_CHANNEL_LEASE), others shared; TCP_USER_TIMEOUT and keepalive bound dead peers.
  * A request that cannot reach its server goes to the next one at the next try; each channel remembers the server that
- * worked. */
+ * worked.  Requests that name their server (KUBE_CHANNEL_PROBE) have connections of their own and move nobody. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,11 +18,21 @@
 
 #define KUBE_SERVERS_MAX 8
 #define KUBE_REPLY_MAX (4 * 1024 * 1024) /* bytes of one reply (not of a list or watch stream) */
+#define KUBE_PROBE_REPLY_MAX (16 * 1024) /* of one on KUBE_CHANNEL_PROBE */
 
 struct kube_client;
 
 enum kube_method { KUBE_GET, KUBE_POST, KUBE_PUT, KUBE_PATCH, KUBE_DELETE };
-enum kube_channel { KUBE_CHANNEL_LEASE, KUBE_CHANNEL_GENERAL };
+enum kube_channel { KUBE_CHANNEL_LEASE, KUBE_CHANNEL_GENERAL, KUBE_CHANNEL_PROBE };
+
+/* Why there was no answer. */
+enum kube_failure {
+	KUBE_FAILURE_NONE,    /* there was one */
+	KUBE_FAILURE_REFUSED, /* the server's node says that nobody listens */
+	KUBE_FAILURE_SILENT,  /* nothing came back in time: neither an answer nor, on a new connection, a TLS handshake */
+	KUBE_FAILURE_OTHER,   /* somebody is there, but is late, broke off, or has no good certificate; or it is this process
+			       * that is late, or could not send */
+};
 
 struct kube_request {
 	enum kube_method method;
@@ -31,10 +41,13 @@ struct kube_request {
 	const char *content_type; /* NULL with no body; for PATCH e.g. "application/merge-patch+json" */
 	const char *body;	  /* copied; NULL = none */
 	int64_t timeout_ms;	  /* whole request, > 0 */
+	const char *server;	  /* KUBE_CHANNEL_PROBE: the server's base URL, whose host its certificate must name, whatever the
+				   * credentials say; copied.  Else NULL */
 };
 
 struct kube_reply {
 	int status;	     /* HTTP status; 0 = no answer (err says why) */
+	enum kube_failure failure;
 	const char *body;    /* NUL-terminated; borrowed for the call */
 	size_t len;
 	int64_t retry_after_ms; /* from Retry-After; -1 = absent */
@@ -50,7 +63,7 @@ struct kube_client_config {
 	const char *const *servers; /* base URLs; n_servers = 0: the auth's own */
 	size_t n_servers;
 	const char *user_agent;
-	/* Called for each finished request, for metrics: verb "GET", "PUT", "WATCH"...; code 0 = no answer. */
+	/* Called for each finished request but probes, for metrics: verb "GET", "PUT", "WATCH"...; code 0 = no answer. */
 	void (*on_done)(void *ctx, const char *verb, int code, int64_t ms);
 	void *ctx;
 };

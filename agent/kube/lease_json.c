@@ -19,6 +19,7 @@
 #define LABEL_KIND "leasehold.io/kind"
 #define OWNERS "ownerReferences"
 #define DURATION_MS_MAX 86400000
+#define KEEP_ROOM 256 /* bytes */
 
 /* --- reading -------------------------------------------------------------------------------------------------------- */
 
@@ -148,6 +149,12 @@ void lease_keep_reset(struct lease_keep *k)
 	buf_reset(&k->spec);
 	buf_reset(&k->lists);
 	k->owned = false;
+}
+
+int lease_keep_reserve(struct lease_keep *k)
+{
+	return buf_reserve(&k->labels, KEEP_ROOM) < 0 || buf_reserve(&k->annotations, KEEP_ROOM) < 0 ||
+	       buf_reserve(&k->spec, KEEP_ROOM) < 0 || buf_reserve(&k->lists, KEEP_ROOM) < 0 ? -ENOMEM : 0;
 }
 
 void lease_keep_fini(struct lease_keep *k)

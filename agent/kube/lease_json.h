@@ -69,6 +69,8 @@ struct lease_keep {
 #define LEASE_KEEP_INIT \
 	{ BUF_INIT(LEASE_KEEP_MAX), BUF_INIT(LEASE_KEEP_MAX), BUF_INIT(LEASE_KEEP_MAX), BUF_INIT(LEASE_KEEP_MAX), false }
 
+/* Room for what others usually keep there, so that the first reading takes no memory of ours.  -ENOMEM. */
+MUST_USE int lease_keep_reserve(struct lease_keep *k);
 void lease_keep_fini(struct lease_keep *k);
 /* Nothing is kept: the Lease is gone. */
 void lease_keep_reset(struct lease_keep *k);

@@ -12,6 +12,8 @@ struct kube_node {
 	bool unschedulable; /* spec.unschedulable: cordoned, being drained */
 	bool deleting;	    /* metadata.deletionTimestamp is set */
 	bool excluded;	    /* label node.kubernetes.io/exclude-from-external-load-balancers, whatever its value */
+	char zone[64];	    /* label topology.kubernetes.io/zone; "" = absent, or too long to be one (63 characters) */
+	int weight;	    /* annotation leasehold.io/weight, 0..100, of the endpoints here; -1 = absent or nonsense */
 	int rank;	    /* label leasehold.io/rank, 0..9; -1 = absent or nonsense */
 };
 

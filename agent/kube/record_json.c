@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "agent/base/object.h"
 #include "agent/base/text.h"
 #include "agent/kube/json_walk.h"
 
@@ -97,7 +98,7 @@ int record_decode(const char *json, size_t len, struct kube_record *ret, struct 
 	AUTO(walk_tree_free) json_t *tree = NULL;
 	const json_t *notes;
 	const char *text;
-	uint64_t rank;
+	uint64_t rank, weight;
 	int r = walk_parse(json, len, "Lease", &tree, err);
 
 	if (r < 0)
@@ -110,6 +111,8 @@ int record_decode(const char *json, size_t len, struct kube_record *ret, struct 
 	text = walk_plain_text(json_object_get(notes, RECORD_RANK));
 	if (text && text_to_u64(text, RECORD_RANK_MAX, &rank) == 0)
 		ret->rank = (unsigned int)rank;
+	text = walk_plain_text(json_object_get(notes, RECORD_WEIGHT));
+	ret->weight = text && text_to_u64(text, WEIGHT_MAX, &weight) == 0 ? (unsigned int)weight : 1;
 	text = walk_plain_text(json_object_get(notes, RECORD_LEAVING));
 	ret->leaving = text && text_eq(text, "true");
 	text = walk_plain_text(json_object_get(notes, RECORD_PREPARED));
@@ -142,6 +145,8 @@ void record_annotations(const struct kube_record *r, struct buf *out)
 	struct buf answers = BUF_INIT(RECORD_ANSWERS_MAX * sizeof(struct kube_answer) * 2);
 
 	buf_printf(out, "\"" RECORD_RANK "\":\"%u\"", r->rank);
+	if (r->weight != 1)
+		buf_printf(out, ",\"" RECORD_WEIGHT "\":\"%u\"", r->weight);
 	if (r->n_macs > 0) {
 		buf_puts(out, ",\"" RECORD_MACS "\":\"");
 		for (size_t i = 0; i < r->n_macs; i++) {

@@ -4,6 +4,7 @@
  *
  *	leasehold.io/macs	"02:00:00:00:00:01,...": of the interfaces that may carry VIPs
  *	leasehold.io/rank	"0".."9": 0 is preferred
+ *	leasehold.io/weight	"0".."100": of its endpoints; absent = 1
  *	leasehold.io/leaving	"true": wants no VIPs any more
  *	leasehold.io/prepared	"LEASE=NUMBER/MAC,LEASE=NUMBER!REASON": answers to holders who want to move a Lease here
  *
@@ -26,9 +27,10 @@
 /* The names of its annotations, for lists of what is ours. */
 #define RECORD_MACS "leasehold.io/macs"
 #define RECORD_RANK "leasehold.io/rank"
+#define RECORD_WEIGHT "leasehold.io/weight"
 #define RECORD_LEAVING "leasehold.io/leaving"
 #define RECORD_PREPARED "leasehold.io/prepared"
-#define RECORD_ANNOTATIONS RECORD_MACS, RECORD_RANK, RECORD_LEAVING, RECORD_PREPARED
+#define RECORD_ANNOTATIONS RECORD_MACS, RECORD_RANK, RECORD_WEIGHT, RECORD_LEAVING, RECORD_PREPARED
 
 struct kube_answer {
 	char lease[64];
@@ -41,7 +43,7 @@ struct kube_answer {
 struct kube_record {
 	uint8_t macs[RECORD_MACS_MAX][LINK_MAC_LEN];
 	size_t n_macs;
-	unsigned int rank;
+	unsigned int rank, weight;
 	bool leaving;
 	struct kube_answer answers[RECORD_ANSWERS_MAX]; /* oldest first */
 	size_t n_answers;

@@ -56,7 +56,7 @@ static size_t skip_value(struct span s, size_t i)
 struct span span_member(struct span json, const char *name)
 {
 	const struct span absent = { NULL, 0 };
-	size_t want = strlen(name), i, key, end;
+	size_t want = strlen(name), i, key, end, len;
 
 	if (!json.p)
 		return absent;
@@ -71,8 +71,10 @@ struct span span_member(struct span json, const char *name)
 		if (i >= json.len || json.p[i] != ':')
 			return absent;
 		i = skip_space(json, i + 1);
-		if (end >= key && end - key == want && memcmp(json.p + key, name, want) == 0)
-			return (struct span){ json.p + i, skip_value(json, i) - i };
+		if (end >= key && end - key == want && memcmp(json.p + key, name, want) == 0) {
+			len = skip_value(json, i) - i;
+			return len > 0 ? (struct span){ json.p + i, len } : absent;
+		}
 		i = skip_space(json, skip_value(json, i));
 		if (i >= json.len || json.p[i] != ',')
 			return absent;

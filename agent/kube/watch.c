@@ -163,6 +163,8 @@ static void watch_object(void *ctx, const char *json, size_t len)
 	char version[VERSION_MAX];
 	bool initial_end;
 
+	if (w->relist || w->failed)
+		return; /* an ERROR is the last word of a stream; what stands behind it in the same piece is not read */
 	if (!object.p) {
 		problem(w, "a watch event without an object was skipped");
 		return;
@@ -210,16 +212,17 @@ static void on_begin(void *ctx, int status)
 static bool on_data(void *ctx, const char *data, size_t len)
 {
 	struct kube_watch *w = ctx;
+	int r;
 
 	arm_silence(w);
 	if (w->phase == PHASE_STREAMING_ALL && mono_diff_ms(mono_now(), w->started) > INITIAL_MAX_MS) {
 		w->no_watch_list = true;
 		return false;
 	}
-	if (splitter_feed(&w->splitter, data, len) == 0)
-		return !w->relist && !w->failed;
-	problem(w, "the stream is not the JSON it should be");
-	return false;
+	r = splitter_feed(&w->splitter, data, len);
+	if (r < 0 && !w->relist && !w->failed)
+		problem(w, "the stream is not the JSON it should be");
+	return r == 0 && !w->relist && !w->failed;
 }
 
 /* ---- how streams end ---- */

@@ -51,7 +51,7 @@ int record_patch(const char *lease, const char *resource_version, struct buf *ou
 	return buf_failed(out);
 }
 
-int status_patch(const struct ip *ips, size_t n_ips, bool clear, const char *resource_version, struct buf *out)
+int status_patch(const struct ip *ips, size_t n_ips, bool proxy, bool clear, const char *resource_version, struct buf *out)
 {
 	char text[IP_TEXT_MAX];
 
@@ -61,7 +61,8 @@ int status_patch(const struct ip *ips, size_t n_ips, bool clear, const char *res
 	buf_printf(out, "\"annotations\":{%s}},", clear ? "\"leasehold.io/allocated\":null,\"leasehold.io/lease\":null" : "");
 	buf_puts(out, "\"status\":{\"loadBalancer\":{\"ingress\":");
 	for (size_t i = 0; i < n_ips; i++)
-		buf_printf(out, "%s{\"ip\":\"%s\",\"ipMode\":\"VIP\"}", i ? "," : "[", ip_format(&ips[i], text));
+		buf_printf(out, "%s{\"ip\":\"%s\",\"ipMode\":\"%s\"}", i ? "," : "[", ip_format(&ips[i], text),
+			   proxy ? "Proxy" : "VIP");
 	buf_puts(out, n_ips ? "]}}}" : "null}}}");
 	return buf_failed(out);
 }

@@ -14,9 +14,9 @@ MUST_USE int allocation_patch(const struct ip *ips, size_t n_ips, const char *le
 /* Merge PATCH for /status: annotation leasehold.io/lease alone. */
 MUST_USE int record_patch(const char *lease, const char *resource_version, struct buf *out);
 
-/* Merge PATCH for /status: status.loadBalancer.ingress = ips with ipMode VIP (n_ips = 0: empty) and, when 'clear' is
+/* Merge PATCH for /status: status.loadBalancer.ingress = ips with ipMode VIP, or Proxy (n_ips = 0: empty) and, when 'clear' is
  * set, the allocation's annotations too are removed. */
-MUST_USE int status_patch(const struct ip *ips, size_t n_ips, bool clear, const char *resource_version,
+MUST_USE int status_patch(const struct ip *ips, size_t n_ips, bool proxy, bool clear, const char *resource_version,
 			  struct buf *out);
 
 /* "/api/v1/namespaces/NS/services/NAME/status" with path-escaped names. */

@@ -1,4 +1,5 @@
-"""`make bench`: failover times beside keepalived (and kube-vip), memory, API load, creation time.
+"""`make bench`: failover times beside keepalived (and kube-vip), memory, API load, creation time; the data plane beside
+kube-proxy.
 
     RUNS=n            runs of each event and of the creation time (else 5; kill -9, SIGSTOP and handover 20; loaded
                       ones and the other programs 3)
@@ -7,12 +8,13 @@
     ADVERT=1          keepalived's advert_int in seconds
     KUBE_VIP=FILE     a kube-vip program to compare with
     SERVICES=500      how many Services the second half of the footprint has
-    ONLY=failover,footprint,create   parts to run; or outage: no API server for OUTAGE_S=600 seconds
+    ONLY=failover,footprint,create,dataplane   parts to run; or outage: no API server for OUTAGE_S=600 seconds
     EVENTS="kill -9,handover"        of the failover part these events alone;  CONTENDER=leasehold: this one alone
     JSON=FILE         all figures, for other programs
 
 Each figure is printed as p50 / max over the runs, beside its aim where there is one (failover.py tells what the
-columns are).  Missing an aim is shown, not an error: the exit status is 0 unless the bench itself failed.  Needs root.
+columns are; dataplane.py, with variables of its own, what the data plane's are).  Missing an aim is shown, not an error:
+the exit status is 0 unless the bench itself failed.  Needs root.
 """
 
 import json
@@ -33,6 +35,7 @@ from e2e.conftest import make_plane  # noqa: E402
 from kube.cluster import NotBuilt, kube_directory  # noqa: E402
 from netns.lab import POOL4_BIG, Lab, LabError, mono_ns, wait_for  # noqa: E402
 from netns.probe import NeighProbe, Sniffer, UdpProbe  # noqa: E402
+from dataplane import DataPlane, report as dataplane_report  # noqa: E402
 from failover import Row, elapse, measure, spread, table  # noqa: E402
 
 POOL4 = "192.0.2.200-192.0.2.239"
@@ -56,7 +59,7 @@ class Bench:
         self.advert_s = float(env("ADVERT", "1"))
         self.many = int(env("SERVICES", "500"))
         self.kube_vip = env("KUBE_VIP")
-        self.parts = env("ONLY", "failover,footprint,create").split(",")
+        self.parts = env("ONLY", "failover,footprint,create,dataplane").split(",")
         self.json = env("JSON")
         self.api = env("API") or self._built()
         self.figures = {"runs": self.runs, "api": self.api}
@@ -253,6 +256,22 @@ class Bench:
     # -- all ---------------------------------------------------------------------------------
 
     def run(self):
+        if set(self.parts) - {"dataplane"}:
+            self.run_lab()
+        if "dataplane" in self.parts:
+            self.run_dataplane()
+
+    def run_dataplane(self):
+        """In a lab of its own; kube-proxy does not speak to the in-memory API server."""
+        try:
+            kube_directory()
+        except NotBuilt as reason:
+            self.tables.append((f"data plane: left out: {reason}", [], []))
+            return
+        self.figures["dataplane"] = DataPlane(self.note).run().figures
+        self.tables.append(("data plane", dataplane_report(self.figures["dataplane"]), []))
+
+    def run_lab(self):
         with Lab() as lab, tempfile.TemporaryDirectory(prefix="leasehold-bench-") as workdir:
             workdir = Path(workdir)
             plane = make_plane(self.api, lab, workdir / "api")
@@ -295,7 +314,7 @@ class Bench:
             print("\n".join(lines))
             for failure in failures:
                 print(f"  failed: {failure}")
-        if self.tables:
+        if "failover" in self.figures:
             print("\nA dead holder whose kernel answers on shows no dark, but two MACs, for as long as a run lasts.\n"
                   "Behind keepalived's and kube-vip's VIP stands an echo server on each node: connections end with a move.")
         if self.rows:

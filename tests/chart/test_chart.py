@@ -42,6 +42,12 @@ VALUE_SETS = {
         "resources": {"requests": {"cpu": "50m"}, "limits": {"memory": "256Mi"}},
         "extraArgs": ["--log-level=warn"],
     },
+    "edge": {
+        "pool": ["203.0.113.0/28"], "announce": "arp", "ipMode": "proxy", "unmatchedPorts": "drop", "counters": False,
+        "forwardMark": "on", "vip": "192.0.2.9", "vipPort": 443, "routerInterface": ["eth1", "eth2"],
+        "routerAllow": ["bgp", "icmp"], "routerAdmin": ["198.51.100.0/24", "2001:db8:2::/64"],
+    },
+    "routed": {"pool": ["203.0.113.0/28"], "announce": "none"},
     "forwarding": {"pool": [POOL, "2001:db8:1::10"], "interface": "eth0",
                    "sysctlInit": {"enabled": True}},
 }
@@ -136,6 +142,17 @@ def test_values_arrive(helm):
         "[cidr('203.0.113.0/28'), cidr('2001:db8:1::/120'), cidr('198.51.100.7/32')]"
 
 
+def test_values_of_the_data_plane_arrive(helm):
+    config = config_of(helm.template(VALUE_SETS["edge"]))
+    assert {key: config[key] for key in ("announce", "ip-mode", "unmatched-ports", "counters", "forward-mark", "gate", "vip",
+                                         "vip-port", "router-interface", "router-allow", "router-admin")} == {
+        "announce": "arp", "ip-mode": "proxy", "unmatched-ports": "drop", "counters": "off", "forward-mark": "on",
+        "gate": "on", "vip": "192.0.2.9", "vip-port": 443, "router-interface": ["eth1", "eth2"],
+        "router-allow": ["bgp", "icmp"], "router-admin": ["198.51.100.0/24", "2001:db8:2::/64"]}
+    assert "gate" not in config_of(helm.template(VALUE_SETS["routed"]))
+    assert "vip-port" not in config_of(helm.template(VALUE_SETS["defaults"]))
+
+
 def test_configuration_rolls_the_pods(helm):
     def checksum(values):
         template = by_kind(helm.template(values), "DaemonSet")["spec"]["template"]
@@ -169,6 +186,11 @@ def test_http_address(helm, address, flag, host):
     ({"pool": [POOL], "leaseDuration": "3"}, ["/leaseDuration", "'3' does not match"]),
     ({"pool": [POOL], "renewInterval": "-1s"}, ["/renewInterval"]),
     ({"pool": [POOL], "dataplane": "ipvs"}, ["/dataplane", "'nft'", "'announce'"]),
+    ({"pool": [POOL], "announce": "bgp"}, ["/announce", "'none'"]),
+    ({"pool": [POOL], "counters": "off"}, ["/counters", "want boolean"]),
+    ({"pool": [POOL], "vip": "api.example.com"}, ["/vip"]),
+    ({"pool": [POOL], "routerAllow": ["telnet"]}, ["/routerAllow/0", "'ssh'"]),
+    ({"pool": [POOL], "routerAdmin": ["192.0.2.1"]}, ["/routerAdmin/0"]),
     ({"pool": [POOL], "onApiLoss": "pray"}, ["/onApiLoss", "'hold'"]),
     ({"pool": [POOL], "interface": ["a-name-that-is-too-long"]}, ["/interface"]),
     ({"pool": [POOL], "apiServers": ["http://192.0.2.11:6443"]}, ["/apiServers/0"]),

@@ -29,7 +29,7 @@ def test_each_command_explains_itself(command):
     r = run(command, "--help")
     assert r.returncode == 0 and r.stderr == ""
     assert f"Usage: leasehold {command}" in r.stdout and "xit codes:" in r.stdout
-    assert max(map(len, r.stdout.splitlines())) <= 120
+    assert max(map(len, r.stdout.splitlines())) <= 100
 
 
 def test_help_names_all_commands_and_exit_codes():
@@ -44,11 +44,12 @@ def test_every_agent_flag_has_a_line_with_its_default():
     for flag, default in {"lease-duration": "3s", "renew-interval": "750ms", "groups": "1", "namespace": "kube-system",
                           "load-balancer-class": "leasehold.io/vip", "dataplane": "nft", "state-dir": "/run/leasehold",
                           "sysctl": "report", "on-api-loss": "hold", "gate": "on",
-                          "source-nat": "auto", "rank": "0", "log-level": "info", "log-format": "text"}.items():
+                          "source-nat": "auto", "rank": "0", "announce": "arp", "ip-mode": "vip", "unmatched-ports": "reject",
+                          "counters": "on", "forward-mark": "auto", "vip-port": "6443", "log-level": "info", "log-format": "text"}.items():
         line = next(l for l in out.splitlines() if l.strip().startswith(f"--{flag} "))
         assert f"(default {default})" in line
     for flag in ["kubeconfig", "api-server", "node-name", "interface", "pool", "default-class", "http-address",
-                 "on-api-loss", "config"]:
+                 "on-api-loss", "config", "vip", "router-interface", "router-allow", "router-admin"]:
         assert f"--{flag} " in out
 
 
@@ -67,11 +68,16 @@ def test_all_errors_of_flags_at_once():
     r = run("check-config", "--pool", "192.0.2.9-192.0.2.1", "--lease-duration", "3", "--renew-interval=99h", "--log-level",
             "loud", "--node-name", "Not_A_Node", "--http-address", "nowhere", "--api-server", "http://192.0.2.1", "--what",
             "stray", "--state-dir", "relative", "--groups", "0", "--dataplane", "magic", "--namespace", "a/b",
-            "--interface", "waytoolonginterfacename")
+            "--interface", "waytoolonginterfacename", "--announce", "loudly", "--ip-mode", "x", "--unmatched-ports", "eat",
+            "--counters", "maybe", "--forward-mark", "no", "--vip", "224.0.0.1", "--vip-port", "0", "--router-interface", "lo",
+            "--router-allow", "ssh,telnet", "--router-admin", "192.0.2.0")
     assert r.returncode == 2 and r.stdout == ""
     for part in ["--pool: ", "--lease-duration: ", "with a unit", "--renew-interval: ", "--log-level: ", "--node-name: ",
                  "--http-address: ", "--api-server: ", "--what: no such flag", "stray", "--state-dir: ", "--groups: ",
-                 "--dataplane: ", "--namespace: ", "--interface: "]:
+                 "--dataplane: ", "--namespace: ", "--interface: ", "--announce: ", "--ip-mode: ", "--unmatched-ports: ",
+                 "--counters: ", "--forward-mark: ", "--vip: \"224.0.0.1\" is an address that no host may have",
+                 "--vip-port: \"0\" is out of range (1 to 65535)", "--router-interface: \"lo\" is no public interface",
+                 "--router-allow: \"ssh,telnet\" is none of", "--router-admin: \"192.0.2.0\" is not a CIDR"]:
         assert part in r.stderr, part
 
 
@@ -117,6 +123,66 @@ def test_flags_win_over_the_file(tmp_path):
 def test_relations_are_checked():
     r = run("check-config", "--node-name", "n", "--lease-duration", "1s", "--renew-interval", "500ms")
     assert r.returncode == 2 and "renew-interval: 500ms" in r.stderr and "1s" in r.stderr
+
+
+ANNOUNCE_ONLY = ["--dataplane", "announce"]
+ROUTED = ["--announce", "none"]
+
+
+@pytest.mark.parametrize("flags, error", [
+    (["--vip", "192.0.2.200", "--pool", "198.51.100.0/24", "--pool", "192.0.2.200-192.0.2.210"],
+     "vip: 192.0.2.200 is in pool 192.0.2.200-192.0.2.210"),
+    (["--vip", "2001:db8::1", "--pool", "2001:db8::/64"], "vip: 2001:db8::1 is in pool 2001:db8::/64"),
+    (["--vip", "192.0.2.9", "--api-server", "https://192.0.2.9:6443"], "api-server: https://192.0.2.9:6443 is the vip itself"),
+    (["--vip", "2001:db8::9", "--api-server", "https://[2001:db8:0::9]:6443"], "api-server: https://[2001:db8:0::9]:6443 is"),
+    (["--vip-port", "6443"], "vip-port: of no use without vip"),
+    (["--vip", "192.0.2.9", *ANNOUNCE_ONLY], "vip: needs dataplane nft"),
+    (["--vip", "192.0.2.9", *ROUTED], "vip: needs announce arp"),
+    (["--gate", "on", *ROUTED], "gate: on needs announce arp"),
+    ([*ROUTED, *ANNOUNCE_ONLY], "announce: none leaves nothing to do"),
+    (["--ip-mode", "proxy", *ANNOUNCE_ONLY], "ip-mode: proxy needs dataplane nft"),
+    (["--unmatched-ports", "drop", *ANNOUNCE_ONLY], "unmatched-ports: drop needs dataplane nft"),
+    (["--forward-mark", "on", *ANNOUNCE_ONLY], "forward-mark: on needs dataplane nft"),
+    (["--router-interface", "eth0", *ANNOUNCE_ONLY], "router-interface: needs dataplane nft"),
+    (["--router-allow", "ssh"], "router-allow: of no use without router-interface"),
+    (["--router-admin", "192.0.2.0/24"], "router-admin: of no use without router-interface"),
+    (["--router-interface", "eth0", "--router-admin", "0.0.0.0/0"], "router-admin: \"0.0.0.0/0\" is everybody"),
+    (["--router-interface", ",".join(f"eth{i}" for i in range(17))], "router-interface: more than 16"),
+])
+def test_impossible_relations_are_refused(flags, error):
+    r = run("check-config", "--node-name", "n", *flags)
+    assert r.returncode == 2 and len(r.stderr.splitlines()) == 1, r.stderr
+    assert r.stderr.removeprefix("--").startswith(error), r.stderr
+
+
+def test_all_wrong_relations_are_told_at_once():
+    r = run("check-config", "--node-name", "n", "--vip", "192.0.2.9", "--pool", "192.0.2.0/24", "--router-interface", "eth0",
+            *ROUTED, *ANNOUNCE_ONLY)
+    assert r.returncode == 2
+    assert [line.split(":")[0] for line in r.stderr.splitlines()] == ["announce", "vip", "router-interface", "vip", "vip"]
+
+
+@pytest.mark.parametrize("flags", [
+    ["--vip", "192.0.2.9", "--vip-port", "443", "--pool", "192.0.2.200-192.0.2.210", "--api-server", "https://192.0.2.99:6443"],
+    [*ROUTED, "--gate", "off"], [*ROUTED], ["--counters", "off", *ANNOUNCE_ONLY],
+    ["--ip-mode", "proxy", "--unmatched-ports", "accept", "--forward-mark", "on"],
+    ["--router-interface", "eth0,eth0,bond0.100", "--router-allow", "ssh,bgp,icmp,vrrp", "--router-admin", "192.0.2.0/24",
+     "--router-admin", "192.0.2.128/25,2001:db8::/32"],
+])
+def test_these_go_together(flags):
+    r = run("check-config", "--node-name", "n", *flags)
+    assert (r.returncode, r.stderr) == (0, "")
+
+
+def test_the_same_in_a_file(tmp_path):
+    f = tmp_path / "agent.yaml"
+    f.write_text("node-name: n\nvip: 192.0.2.9\nvip-port: 70000\nrouter-interface: [eth0]\nrouter-allow:\n  - ssh\n  - gopher\n"
+                 "router-admin: 192.0.2.0/24,2001:db8::/129\ndataplane: announce\n")
+    r = run("check-config", "--config", f)
+    assert r.returncode == 2
+    assert [line.split(": \"")[0] for line in r.stderr.splitlines()][:3] == [
+        f"{f}:3: vip-port", f"{f}:7: router-allow", f"{f}:8: router-admin"]
+    assert "\nvip: needs dataplane nft" in r.stderr and "\nrouter-interface: needs dataplane nft" in r.stderr
 
 
 @pytest.mark.parametrize("policy", ["hold", "fence"])

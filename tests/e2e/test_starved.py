@@ -65,17 +65,51 @@ def test_a_holder_without_any_memory_gives_way_and_comes_back(cluster, served):
         cluster.reach_all(cluster.lab.client, vip, cluster.lab.pods)
 
 
+def renewed_often(cluster, holder, times=8):
+    """The holder writes the Lease so often, and nobody else does."""
+    for _ in range(times):
+        before = writes(cluster)
+        wait_for(lambda b=before: writes(cluster) != b, PATIENCE_S, 0.05, "a renewal")
+        assert cluster.lease_holder() == holder.name, \
+            f"refused {holder.hunger.refused()}, last at {holder.hunger.last_caller()}\n{holder.log_tail()}"
+    # A busy machine may let a request come to its time limit; none must fail for want of memory.
+    assert not re.search(r"lease_request_failed|lease_unreadable", holder.log()), holder.log_tail()
+
+
 def test_renewing_takes_no_memory_of_ours(cluster, served):
     """Libraries get theirs, the agent's own text gets none: it keeps the Lease."""
     _, vips, holder = served
     with holder.hunger.during(OWN):
-        for _ in range(8):
-            before = writes(cluster)
-            wait_for(lambda b=before: writes(cluster) != b, PATIENCE_S, 0.05, "a renewal")
-        assert cluster.lease_holder() == holder.name, f"last refused at {holder.hunger.last_caller()}"
+        renewed_often(cluster, holder)
         cluster.wait_on_one_node(vips[0], holder.node)
     holder.wait_ready()
-    assert not re.search(r"lease_write_failed|lease_request_failed", holder.log())
+
+
+def test_nor_does_the_first_renewal(cluster, monkeypatch):
+    """What a renewal needs was there before the Lease was won."""
+    monkeypatch.setattr(agents, "Agent", HungryAgent)
+    times = {"lease-duration": "4s", "renew-interval": "1s"}
+    holder, *others = [cluster.agent(node, **times) for node in cluster.lab.nodes]
+    holder.start()
+    wait_for(lambda: cluster.lease_holder() == holder.name, PATIENCE_S, 0.01, f"{holder} to hold")
+    with holder.hunger.during(OWN):
+        spec = cluster.lease()["spec"]
+        assert spec["acquireTime"] == spec["renewTime"], "renewed already: the case came too late to show anything"
+        for agent in others:
+            agent.start()
+        renewed_often(cluster, holder, 5)  # longer than the Lease lasts
+    holder.wait_ready()
+
+
+def test_what_is_missed_is_told(cluster, served):
+    """News that there is no memory for is logged without any, and costs nothing but itself."""
+    service, vips, holder = served
+    with holder.hunger.during(OWN):
+        service.patch({"metadata": {"annotations": {"example.org/news": "1"}}})
+        wait_for(lambda: "object_unreadable" in holder.log(), PATIENCE_S, 0.05, "a word of the Service that was not read")
+        renewed_often(cluster, holder, 3)
+        cluster.wait_on_one_node(vips[0], holder.node)
+    holder.wait_ready()
 
 
 def test_what_fails_now_and_then_ends_no_agent(cluster, served):

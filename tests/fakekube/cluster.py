@@ -131,7 +131,7 @@ class FakeControlPlane(ControlPlane):
         self.workdir.mkdir(parents=True, exist_ok=True)
         self._places = [(name or None, where) for name, where in zip(namespaces, addresses)]
         self._socket_dir = Path(tempfile.mkdtemp(prefix="leasehold-fakekube-"))
-        self._make_pki(addresses)
+        self._make_pki(addresses, ())
         key = self.workdir / "pki" / "token.key"
         key.touch(mode=0o600)
         key.write_bytes(secrets.token_bytes(32))

@@ -90,6 +90,8 @@ class Client:
     def _connection(self, timeout):
         connection = http.client.HTTPConnection(*self._address, timeout=timeout)
         sock = connect_in_netns(self.netns, self._address, timeout)
+        # Head and body go out in two pieces: the second must not wait for a delayed acknowledgement.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls:
             try:
                 sock = self._tls.wrap_socket(sock, server_hostname=self._address[0])

@@ -47,6 +47,17 @@ class NotBuilt(Exception):
     """build.sh has not run for this version."""
 
 
+def server_url(address, port=PORT):
+    """Where an API server at that address answers."""
+    return f"https://[{address}]:{port}" if ":" in address else f"https://{address}:{port}"
+
+
+def certificate_user(pair):
+    """A kubeconfig's user with a client certificate: (certificate, key)."""
+    return {"client-certificate-data": base64.b64encode(pair[0].read_bytes()).decode(),
+            "client-key-data": base64.b64encode(pair[1].read_bytes()).decode()}
+
+
 def kube_directory():
     """The directory with the programs; NotBuilt if build.sh has not made it."""
     done = subprocess.run([HERE / "build.sh", "--path"], stdout=subprocess.PIPE, text=True,
@@ -116,10 +127,11 @@ class ControlPlane:
     (API_CONTROLLERS, ALL_CONTROLLERS; none: no kube-controller-manager).  Without controllers no
     ServiceAccount comes into being by itself, and Pods can be created as plain objects.
     server_flags, manager_flags: further flags of kube-apiserver and kube-controller-manager.
+    names: what the servers' certificate names besides their addresses, e.g. a VIP.
     """
 
     def __init__(self, netns, address, workdir, servers=1, controllers=(), scheduler=False,
-                 server_flags=(), manager_flags=()):
+                 server_flags=(), manager_flags=(), names=()):
         addresses = [address] if isinstance(address, str) else list(address)
         namespaces = [netns] * len(addresses) if isinstance(netns, str) else list(netns)
         if servers not in (1, len(addresses)):
@@ -132,7 +144,7 @@ class ControlPlane:
         self._places = list(zip(namespaces, addresses))
         self._controllers = tuple(controllers)
         self._server_flags = tuple(server_flags)
-        self._make_pki(addresses)
+        self._make_pki(addresses, names)
         self.etcd = self._etcd()
         self.servers = [self._api_server(index) for index in range(len(addresses))]
         self.managers = []
@@ -230,12 +242,12 @@ class ControlPlane:
 
     # --- credentials ----------------------------------------------------------------------------
 
-    def _make_pki(self, addresses):
+    def _make_pki(self, addresses, names):
         self._authority = Authority(self.workdir / "pki")
         self.ca_file = self._authority.ca_file
         first_cluster_ips = ["198.19.0.1", "2001:db8:19::1"]
         self._serving = self._authority.issue("apiserver", "kube-apiserver", names=[
-            *addresses, *first_cluster_ips, "localhost", "kubernetes", "kubernetes.default",
+            *addresses, *names, *first_cluster_ips, "localhost", "kubernetes", "kubernetes.default",
             "kubernetes.default.svc"])
         self._kubelet_client = self._authority.issue("kubelet-client", "kubelet-client",
                                                      "system:masters")
@@ -244,9 +256,7 @@ class ControlPlane:
         self.admin_kubeconfig = self._kubeconfig("admin", addresses[0], self._admin)
 
     def _kubeconfig(self, name, address, pair):
-        return self.write_kubeconfig(name, f"https://{address}:{PORT}", {
-            "client-certificate-data": base64.b64encode(pair[0].read_bytes()).decode(),
-            "client-key-data": base64.b64encode(pair[1].read_bytes()).decode()})
+        return self.write_kubeconfig(name, server_url(address), certificate_user(pair))
 
     def write_kubeconfig(self, name, url, user):
         """A kubeconfig file with the given fields of a user; returns its path."""
@@ -280,6 +290,11 @@ class ControlPlane:
             "spec": {"expirationSeconds": seconds}})
         return answer["status"]["token"]
 
+    def admin_kubeconfig_at(self, address, port=PORT):
+        """A kubeconfig with all rights that goes to another address, e.g. a VIP; returns its path."""
+        return self.write_kubeconfig(f"admin-{address.replace(':', '-')}", server_url(address, port),
+                                     certificate_user(self._admin))
+
     def kubeconfig_for_serviceaccount(self, namespace, name, server=0, token_file=False):
         """A kubeconfig with a token of that ServiceAccount; returns its path.
 
@@ -300,12 +315,17 @@ class ControlPlane:
         return Client(self.urls[server], self.ca_file, token=token,
                       netns=self.servers[server].netns)
 
+    def admin_client_at(self, address, netns, port=PORT, timeout=10):
+        """A client with all rights, in a namespace, that goes to another address, e.g. a VIP."""
+        return Client(server_url(address, port), self.ca_file, *self._admin, netns=netns,
+                      timeout=timeout)
+
     # --- tools ----------------------------------------------------------------------------------
 
-    def kubectl(self, *arguments, timeout=60):
+    def kubectl(self, *arguments, timeout=60, netns=None, kubeconfig=None):
         """Runs kubectl with all rights in the first server's namespace; its output."""
-        return run(in_netns(self._places[0][0], [
-            self.bin / "kubectl", f"--kubeconfig={self.admin_kubeconfig}",
+        return run(in_netns(netns or self._places[0][0], [
+            self.bin / "kubectl", f"--kubeconfig={kubeconfig or self.admin_kubeconfig}",
             f"--cache-dir={self.workdir}/kubectl-cache", *arguments]), timeout=timeout)
 
     def helm(self, *arguments, timeout=180):
@@ -365,7 +385,7 @@ class ControlPlane:
             flags["disable-admission-plugins"] = "ServiceAccount"
         process = self._program("kube-apiserver", f"apiserver-{index}", flags, netns)
         process.command += self._server_flags
-        url = f"https://{address}:{PORT}"
+        url = server_url(address)
         return ApiServer(process, url, netns,
                          Client(url, self.ca_file, *self._admin, netns=netns))
 

@@ -18,8 +18,8 @@ SOURCE_FOLDERS = ("agent", "election", "netlink")
 TEST_FOLDER = "tests"
 
 CODECS = re.compile(
-    r"netlink/(\w+_msg|\w+_frame|attr_walk|batch|gate|link_table|nat_(elem|layout|rule|udata))\.[ch]"
-    r"|agent/kube/(\w+_json|json_walk|span|splitter)\.[ch]"
+    r"netlink/(\w+_msg|\w+_frame|attr_walk|batch|forward_rule|gate|link_table|nat_(chain|chain_\w+|elem|elem_parse|event|layout|rule|step|udata))\.[ch]"
+    r"|agent/kube/(\w+_json|annotation|json_walk|service_rules|span|splitter|texts)\.[ch]"
 )
 
 # In this order: the first that matches is the module.

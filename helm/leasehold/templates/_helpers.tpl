@@ -57,15 +57,37 @@ interface: {{ toJson . }}
 {{- with .Values.apiServers }}
 api-server: {{ toJson . }}
 {{- end }}
-lease-duration: {{ .Values.leaseDuration }}
+{{- with .Values.leaseDuration }}
+lease-duration: {{ . }}
+{{- end }}
 renew-interval: {{ .Values.renewInterval }}
 on-api-loss: {{ .Values.onApiLoss }}
 groups: {{ .Values.groups }}
+{{- if eq .Values.announce "arp" }}
 gate: {{ .Values.gate | ternary "on" "off" | quote }}
+{{- end }}
 source-nat: {{ .Values.sourceNat }}
 load-balancer-class: {{ toJson .Values.loadBalancerClass }}
 default-class: {{ .Values.defaultClass }}
 dataplane: {{ .Values.dataplane }}
+announce: {{ .Values.announce }}
+ip-mode: {{ .Values.ipMode }}
+unmatched-ports: {{ .Values.unmatchedPorts }}
+counters: {{ .Values.counters | ternary "on" "off" | quote }}
+forward-mark: {{ .Values.forwardMark | quote }}
+{{- with .Values.vip }}
+vip: {{ toJson . }}
+vip-port: {{ $.Values.vipPort }}
+{{- end }}
+{{- with .Values.routerInterface }}
+router-interface: {{ toJson . }}
+{{- end }}
+{{- with .Values.routerAllow }}
+router-allow: {{ toJson . }}
+{{- end }}
+{{- with .Values.routerAdmin }}
+router-admin: {{ toJson . }}
+{{- end }}
 sysctl: {{ .Values.sysctl }}
 http-address: {{ include "leasehold.httpAddress" . | toJson }}
 state-dir: {{ toJson .Values.stateDir }}

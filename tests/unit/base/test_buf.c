@@ -42,6 +42,26 @@ static void test_failure_stays(void **state)
 	buf_fini(&b);
 }
 
+static void test_reserve(void **state)
+{
+	struct buf b = BUF_INIT(1000);
+	const char *data;
+
+	(void)state;
+	buf_puts(&b, "ab");
+	assert_int_equal(buf_reserve(&b, 500), 0);
+	assert_string_equal(buf_text(&b), "ab");
+	data = b.data;
+	for (int i = 0; i < 500; i++)
+		buf_puts(&b, "x");
+	assert_int_equal(b.len, 502);
+	assert_ptr_equal(b.data, data); /* nothing was asked for */
+	buf_reset(&b);
+	assert_int_equal(buf_reserve(&b, 1000), 0);
+	assert_int_equal(buf_reserve(&b, 1001), -EMSGSIZE);
+	buf_fini(&b);
+}
+
 static void test_consume(void **state)
 {
 	struct buf b = BUF_INIT(100);
@@ -103,6 +123,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_grows_to_its_bound),
 		cmocka_unit_test(test_failure_stays),
+		cmocka_unit_test(test_reserve),
 		cmocka_unit_test(test_consume),
 		cmocka_unit_test(test_json_string),
 	};

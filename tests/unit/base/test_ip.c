@@ -92,6 +92,50 @@ static void test_ranges(void **state)
 	}
 }
 
+static void test_nets(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "192.0.2.0/24", "192.0.2.0" },	  { " \t192.0.2.77/24\n", "192.0.2.0" },
+		{ "192.0.2.77/32", "192.0.2.77" },	  { "192.0.2.77/0", "0.0.0.0" },
+		{ "198.51.100.255/25", "198.51.100.128" }, { "2001:db8::ffff/64", "2001:db8::" },
+		{ "2001:db8::ffff/113", "2001:db8::8000" }, { "2001:db8::1/128", "2001:db8::1" },
+		{ "2001:0db8:0000:0000:0000:0000:0000:0001/127    ", "2001:db8::" },
+	};
+	static const char *const bad[] = { "", " ", "/", "/24", "192.0.2.0", "192.0.2.0/", "192.0.2.0/33", "192.0.2.0/-1", "192.0.2.0 /24",
+					   "192.0.2.0/ 24", "192.0.2.0/24 x", "192.0.2.0/24/24", "192.0.2.0/24,192.0.3.0/24", "2001:db8::/129",
+					   "192.0.2.00/24", "2001:0db8:0000:0000:0000:0000:0000:0001:0000:0000:0000/127" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct ip want = must(rows[i][1]);
+		struct ip_net net;
+
+		if (ip_net_parse(rows[i][0], &net) < 0 || !ip_eq(&net.ip, &want) || net.len != strtoul(strchr(rows[i][0], '/') + 1, NULL, 10))
+			fail_msg("%s", rows[i][0]);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct ip_net net = { must("192.0.2.77"), 9 };
+
+		if (ip_net_parse(bad[i], &net) != -EINVAL || net.len != 9 || net.ip.b[3] != 77)
+			fail_msg("\"%s\" was read", bad[i]);
+	}
+}
+
+static void test_net_order(void **state)
+{
+	static const char *const sorted[] = { "0.0.0.0/0", "192.0.2.0/24", "192.0.2.0/25", "192.0.2.128/25", "::/0", "2001:db8::/32" };
+	struct ip_net a, b;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(sorted); i++) {
+		for (size_t k = 0; k < ARRAY_LEN(sorted); k++) {
+			int c = (ip_net_parse(sorted[i], &a) | ip_net_parse(sorted[k], &b)) < 0 ? 99 : ip_net_cmp(&a, &b);
+
+			assert_int_equal((c > 0) - (c < 0), (i > k) - (i < k));
+		}
+	}
+}
+
 static void test_order(void **state)
 {
 	static const char *const sorted[] = { "0.0.0.1", "9.255.0.0", "10.0.0.0", "192.0.2.1", "::", "::1", "2001:db8::", "ff02::1" };
@@ -209,7 +253,7 @@ static void test_listed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse), cmocka_unit_test(test_ranges),	 cmocka_unit_test(test_order),
+		cmocka_unit_test(test_parse), cmocka_unit_test(test_ranges),	 cmocka_unit_test(test_nets), cmocka_unit_test(test_net_order), cmocka_unit_test(test_order),
 		cmocka_unit_test(test_next),  cmocka_unit_test(test_membership), cmocka_unit_test(test_unusable),
 		cmocka_unit_test(test_listed),
 	};

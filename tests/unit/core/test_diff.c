@@ -1,449 +1,364 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_diff.c: on random states, a plan carried out on a model of the kernel yields what is wanted; nothing is deleted
- * that is not there and nothing added that is; a packet that comes between two groups never meets a dispatch whose slots
- * are missing, nor a frontend whose VIP is not in the set or whose guards, homes and local backends are not all there;
- * the plan is minimal; and a state against itself is nothing. */
-#include "agent/core/diff.h"
+/* test_diff.c: through random changes of some Services at a time, every plan carried out on a model of the kernel yields
+ * what is wanted.  Nothing is deleted that is not there, nothing added that is; a frontend's old state is what the kernel has;
+ * a firewall is there while a frontend is behind it; members are there before the frontends that need them, and go after
+ * them; the plan is minimal; and a state against itself is nothing.  The same from what was read of a damaged kernel. */
+#include "tests/unit/core/kernel_model.h"
 
-#include "tests/unit/core/make.h"
+#define SEEDS 300
+#define STEPS 12
 
-#define VIPS 6
-#define PORTS 4	 /* per VIP */
-#define SLOTS 61 /* the two smallest classes */
-#define OTHERS 8 /* guards, locals, homes that there may be */
-#define SEEDS 2000
-
-struct model {
-	bool vip[VIPS], guard[OTHERS], local[OTHERS], home[OTHERS];
-	struct {
-		bool dispatch;
-		enum balance balance;
-		uint16_t n_slots;
-		struct ip_port slots[SLOTS]; /* family IP_NONE = absent */
-	} f[VIPS][PORTS];
+struct run {
+	struct state states[2];
+	bool changed[SERVICES];
+	struct tally_entry entries[CAP];
+	struct tally tally;
+	struct model m;
 };
 
-struct state {
-	struct nat_state s;
-	struct ip vips[VIPS];
-	struct nat_guard guards[OTHERS];
-	struct ip locals[OTHERS];
-	struct nat_home homes[OTHERS];
-	struct frontend frontends[VIPS * PORTS];
-	struct ip_port slots[VIPS * PORTS][SLOTS];
-};
-
-static struct ip vip_at(size_t v)
+static void count_all(const struct state *st, struct tally *t, struct tally_entry entries[static CAP])
 {
-	return v % 2 ? make_v6((uint32_t)v) : make_v4((uint32_t)v);
+	tally_init(t, entries, CAP);
+	for (size_t i = 0; i < SERVICES; i++)
+		for (size_t k = 0; k < st->v[i].s.n_members; k++)
+			tally_add(t, &st->v[i].s.members[k]);
 }
 
-/* The i-th of each, in order. */
-static struct nat_guard guard_at(size_t i)
+static void check_tally(const struct tally *t, const struct state *st)
 {
-	return (struct nat_guard){ make_v4(500 + (uint32_t)i / 4), i % 4 < 2 ? PROTO_TCP : PROTO_UDP,
-				   (uint16_t)(80 + i % 2) };
-}
+	struct tally_entry entries[CAP];
+	struct tally want;
 
-static struct ip local_at(size_t i)
-{
-	return i < 4 ? make_v4(700 + (uint32_t)i) : make_v6((uint32_t)i);
-}
+	count_all(st, &want, entries);
+	assert_int_equal(t->n, want.n);
+	for (size_t i = 0; i < MEMBERS; i++) {
+		const struct nat_member m = member_at(i);
 
-static struct nat_home home_at(size_t i)
-{
-	return (struct nat_home){ local_at(i / 2 * 2), 1 + (uint32_t)i % 2 };
-}
-
-static int ip_order(const void *a, const void *b)
-{
-	return ip_cmp(a, b);
-}
-
-static int frontend_order(const void *a, const void *b)
-{
-	return frontend_cmp(a, b);
-}
-
-static struct ip_port some_backend(struct prng *p, uint8_t family)
-{
-	uint32_t i = 100 + below(p, 3);
-
-	return (struct ip_port){ family == IP_V4 ? make_v4(i) : make_v6(i), (uint16_t)(8080 + below(p, 2)) };
-}
-
-/* A random state; 'holes': with slots missing, as a dump of a damaged table may be. */
-static void make_state(struct prng *p, struct state *st, bool holes)
-{
-	struct nat_state *s = &st->s;
-	size_t n_vips = 0, n = 0;
-
-	for (size_t v = 0; v < VIPS; v++) {
-		if (chance(p, 40))
-			continue;
-		st->vips[n_vips++] = vip_at(v);
-		for (size_t k = 0; k < PORTS; k++) {
-			struct frontend *f = &st->frontends[n];
-
-			if (chance(p, 40))
-				continue;
-			*f = (struct frontend){ .vip = vip_at(v), .proto = k % 2 ? PROTO_TCP : PROTO_UDP,
-						.port = (uint16_t)(80 + k), .balance = (enum balance)below(p, 2),
-						.n_slots = chance(p, 50) ? 13 : 61, .slots = st->slots[n] };
-			for (size_t i = 0; i < f->n_slots; i++)
-				st->slots[n][i] = holes && chance(p, 10) ? (struct ip_port){ 0 } :
-									     some_backend(p, f->vip.family);
-			n++;
-		}
-	}
-	if (holes && n_vips && chance(p, 20)) /* a VIP that is missing in the set although frontends are there */
-		n_vips--;
-	qsort(st->vips, n_vips, sizeof(*st->vips), ip_order);
-	qsort(st->frontends, n, sizeof(*st->frontends), frontend_order);
-	*s = (struct nat_state){ .vips = st->vips, .n_vips = n_vips, .frontends = st->frontends, .n_frontends = n };
-	for (size_t i = 0; i < OTHERS; i++) {
-		if (chance(p, 50))
-			st->guards[s->n_guards++] = guard_at(i);
-		if (chance(p, 50))
-			st->locals[s->n_locals++] = local_at(i);
-		if (chance(p, 50))
-			st->homes[s->n_homes++] = home_at(i);
-	}
-	s->guards = st->guards;
-	s->locals = st->locals;
-	s->homes = st->homes;
-}
-
-static void index_of(const struct ip *vip, uint16_t port, size_t *ret_v, size_t *ret_k)
-{
-	for (*ret_v = 0; *ret_v < VIPS; (*ret_v)++) {
-		struct ip ip = vip_at(*ret_v);
-
-		if (ip_eq(&ip, vip))
-			break;
-	}
-	assert_true(*ret_v < VIPS);
-	*ret_k = port ? port - 80u : 0;
-	assert_true(*ret_k < PORTS);
-}
-
-/* Which of the others an op or element is about. */
-static size_t guard_index(const struct nat_guard *g)
-{
-	size_t i = 0;
-	struct nat_guard at = guard_at(0);
-
-	while (i < OTHERS && nat_guard_cmp(&at, g) != 0)
-		at = guard_at(++i);
-	assert_true(i < OTHERS);
-	return i;
-}
-
-static size_t local_index(const struct ip *ip)
-{
-	size_t i = 0;
-	struct ip at = local_at(0);
-
-	while (i < OTHERS && !ip_eq(&at, ip))
-		at = local_at(++i);
-	assert_true(i < OTHERS);
-	return i;
-}
-
-static size_t home_index(const struct nat_home *h)
-{
-	size_t i = 0;
-	struct nat_home at = home_at(0);
-
-	while (i < OTHERS && nat_home_cmp(&at, h) != 0)
-		at = home_at(++i);
-	assert_true(i < OTHERS);
-	return i;
-}
-
-static void load(const struct nat_state *s, struct model *m)
-{
-	size_t v, k;
-
-	memset(m, 0, sizeof(*m));
-	for (size_t i = 0; i < s->n_guards; i++)
-		m->guard[guard_index(&s->guards[i])] = true;
-	for (size_t i = 0; i < s->n_locals; i++)
-		m->local[local_index(&s->locals[i])] = true;
-	for (size_t i = 0; i < s->n_homes; i++)
-		m->home[home_index(&s->homes[i])] = true;
-	for (size_t i = 0; i < s->n_vips; i++) {
-		index_of(&s->vips[i], 0, &v, &k);
-		m->vip[v] = true;
-	}
-	for (size_t i = 0; i < s->n_frontends; i++) {
-		const struct frontend *f = &s->frontends[i];
-
-		index_of(&f->vip, f->port, &v, &k);
-		m->f[v][k].dispatch = true;
-		m->f[v][k].balance = f->balance;
-		m->f[v][k].n_slots = f->n_slots;
-		memcpy(m->f[v][k].slots, f->slots, f->n_slots * sizeof(*f->slots));
+		assert_int_equal(tally_count(t, &m), tally_count(&want, &m));
 	}
 }
 
-/* As the kernel does: an ADD of what exists and a DEL of what does not are errors. */
-static void toggle(bool *there, bool add)
+static void begin(struct run *r)
 {
-	assert_int_equal(*there, !add);
-	*there = add;
+	memset(r, 0, sizeof(*r));
+	for (size_t k = 0; k < KEYS; k++)
+		r->states[0].owner[k] = SERVICES;
+	tally_init(&r->tally, r->entries, CAP);
 }
 
-static bool apply_other(struct model *m, const struct nat_op *op)
+/* One Service that is not yet, or no more, is NULL or empty. */
+static size_t make_pairs(struct prng *p, const struct run *r, struct diff_pair *pairs)
 {
-	const struct nat_guard guard = { op->vip, op->proto, op->port };
-	const struct nat_home home = { op->vip, op->ifindex };
-	const bool add = !nat_op_is_del(op->kind);
-
-	if (op->kind == NAT_OP_GUARD_ADD || op->kind == NAT_OP_GUARD_DEL)
-		toggle(&m->guard[guard_index(&guard)], add);
-	else if (op->kind == NAT_OP_LOCAL_ADD || op->kind == NAT_OP_LOCAL_DEL)
-		toggle(&m->local[local_index(&op->vip)], add);
-	else if (op->kind == NAT_OP_HOME_ADD || op->kind == NAT_OP_HOME_DEL)
-		toggle(&m->home[home_index(&home)], add);
-	else
-		return false;
-	return true;
-}
-
-static void apply_op(struct model *m, const struct nat_op *op)
-{
-	static const struct ip_port none;
-	size_t v, k;
-
-	if (apply_other(m, op))
-		return;
-	index_of(&op->vip, op->port, &v, &k);
-	switch (op->kind) {
-	case NAT_OP_VIP_ADD:
-		assert_false(m->vip[v]);
-		m->vip[v] = true;
-		break;
-	case NAT_OP_VIP_DEL:
-		assert_true(m->vip[v]);
-		m->vip[v] = false;
-		break;
-	case NAT_OP_FRONTEND_ADD:
-		assert_false(m->f[v][k].dispatch);
-		m->f[v][k].dispatch = true;
-		m->f[v][k].balance = op->balance;
-		m->f[v][k].n_slots = op->n_slots;
-		break;
-	case NAT_OP_FRONTEND_DEL:
-		assert_true(m->f[v][k].dispatch);
-		assert_int_equal(m->f[v][k].balance, op->balance);
-		assert_int_equal(m->f[v][k].n_slots, op->n_slots);
-		m->f[v][k].dispatch = false;
-		m->f[v][k].balance = 0;
-		m->f[v][k].n_slots = 0;
-		break;
-	case NAT_OP_SLOT_ADD:
-		assert_true(op->slot < SLOTS);
-		assert_int_equal(m->f[v][k].slots[op->slot].ip.family, IP_NONE);
-		assert_int_equal(op->backend.ip.family, op->vip.family);
-		m->f[v][k].slots[op->slot] = op->backend;
-		break;
-	case NAT_OP_SLOT_DEL:
-		assert_true(op->slot < SLOTS);
-		assert_int_equal(ip_port_cmp(&m->f[v][k].slots[op->slot], &op->backend), 0);
-		assert_int_not_equal(op->backend.ip.family, IP_NONE);
-		m->f[v][k].slots[op->slot] = none;
-		break;
-	case NAT_OP_LOCAL_ADD:
-	case NAT_OP_LOCAL_DEL:
-	case NAT_OP_HOME_ADD:
-	case NAT_OP_HOME_DEL:
-	case NAT_OP_GUARD_ADD:
-	case NAT_OP_GUARD_DEL:
-		break; /* done above */
-	}
-}
-
-/* While frontends change, guards, homes and local backends are all there: what is new, and still what is to go. */
-static void check_others(const struct model *m, const struct model *want, const struct model *old)
-{
-	for (size_t i = 0; i < OTHERS; i++) {
-		assert_int_equal(m->guard[i], want->guard[i] || old->guard[i]);
-		assert_int_equal(m->local[i], want->local[i] || old->local[i]);
-		assert_int_equal(m->home[i], want->home[i] || old->home[i]);
-	}
-}
-
-/* What a packet may meet: full slots behind each dispatch, and its VIP in the set. */
-static void check_whole(const struct model *m)
-{
-	for (size_t v = 0; v < VIPS; v++) {
-		for (size_t k = 0; k < PORTS; k++) {
-			if (!m->f[v][k].dispatch)
-				continue;
-			assert_true(m->vip[v]);
-			for (size_t i = 0; i < m->f[v][k].n_slots; i++)
-				assert_int_not_equal(m->f[v][k].slots[i].ip.family, IP_NONE);
-		}
-	}
-}
-
-/* Elements that one model has and the other has not, or has otherwise (those count on both sides). */
-static size_t difference(const struct model *a, const struct model *b)
-{
+	const struct state *old = &r->states[0], *now = &r->states[1];
 	size_t n = 0;
 
-	for (size_t i = 0; i < OTHERS; i++)
-		n += (size_t)(a->guard[i] && !b->guard[i]) + (a->local[i] && !b->local[i]) + (a->home[i] && !b->home[i]);
-	for (size_t v = 0; v < VIPS; v++) {
-		n += a->vip[v] && !b->vip[v];
-		for (size_t k = 0; k < PORTS; k++) {
-			n += a->f[v][k].dispatch && (!b->f[v][k].dispatch || a->f[v][k].balance != b->f[v][k].balance ||
-						     a->f[v][k].n_slots != b->f[v][k].n_slots);
-			for (size_t i = 0; i < SLOTS; i++)
-				n += a->f[v][k].slots[i].ip.family != IP_NONE &&
-				     ip_port_cmp(&a->f[v][k].slots[i], &b->f[v][k].slots[i]) != 0;
-		}
+	for (size_t i = 0; i < SERVICES; i++) {
+		const struct nat_service *a = &old->v[i].s, *b = &now->v[i].s;
+
+		if (!r->changed[i])
+			continue;
+		pairs[n].old = a->n_frontends + a->n_members == 0 && !a->firewall && chance(p, 50) ? NULL : a;
+		pairs[n].now = b->n_frontends + b->n_members == 0 && !b->firewall && chance(p, 50) ? NULL : b;
+		n++;
+	}
+	for (size_t i = n; i > 1; i--) { /* in any order */
+		const size_t k = below(p, (uint32_t)i);
+		const struct diff_pair t = pairs[i - 1];
+
+		pairs[i - 1] = pairs[k];
+		pairs[k] = t;
 	}
 	return n;
 }
 
-/* Every op of a group concerns one frontend, or all are of one set. */
-static void check_group(const struct nat_op *ops, size_t n)
+static void test_services(void **state)
 {
-	assert_true(n > 0);
-	for (size_t i = 1; i < n; i++) {
-		if (ops[0].kind < NAT_OP_FRONTEND_ADD) {
-			assert_int_equal(ops[i].kind, ops[0].kind);
-			continue;
-		}
-		assert_true(ip_eq(&ops[i].vip, &ops[0].vip));
-		assert_int_equal(ops[i].proto, ops[0].proto);
-		assert_int_equal(ops[i].port, ops[0].port);
-	}
-}
-
-static void check_plan(const struct state *wanted, const struct state *observed, bool whole)
-{
-	static struct model m, want, old;
-	struct arena a = make_arena(1 << 20);
-	struct nat_plan plan;
-	size_t at = 0;
-
-	assert_int_equal(diff_nat(&wanted->s, &observed->s, &a, &plan), 0);
-	load(&observed->s, &m);
-	load(&observed->s, &old);
-	load(&wanted->s, &want);
-	assert_int_equal(plan.n_ops, difference(&m, &want) + difference(&want, &m));
-	for (size_t g = 0; g < plan.n_groups; g++) {
-		const bool of_frontend = plan.ops[at].kind >= NAT_OP_FRONTEND_ADD;
-
-		check_group(plan.ops + at, plan.ends[g] - at);
-		if (of_frontend)
-			check_others(&m, &want, &old);
-		for (; at < plan.ends[g]; at++)
-			apply_op(&m, &plan.ops[at]);
-		if (whole)
-			check_whole(&m);
-	}
-	assert_int_equal(at, plan.n_ops);
-	assert_int_equal(difference(&m, &want) + difference(&want, &m), 0);
-	drop_arena(&a);
-}
-
-static void test_random(void **state)
-{
-	static struct state wanted, observed;
-	struct prng p = { 4711 };
+	static struct run r;
+	static struct model want;
 
 	(void)state;
-	for (size_t i = 0; i < SEEDS; i++) {
-		const bool holes = i % 2;
+	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+		struct prng p = { seed };
 
-		make_state(&p, &wanted, false);
-		make_state(&p, &observed, holes);
-		check_plan(&wanted, &observed, !holes);
+		begin(&r);
+		for (size_t step = 0; step < STEPS; step++) {
+			struct arena a = make_arena(16 * 1024);
+			struct diff_pair pairs[SERVICES];
+			struct nat_plan plan;
+			size_t n;
+
+			make_next(&p, &r.states[0], &r.states[1], r.changed);
+			settle(&r.states[1]);
+			n = make_pairs(&p, &r, pairs);
+			assert_int_equal(diff_services(pairs, n, &r.tally, &a, &plan), 0);
+			load(&r.states[1], &want);
+			assert_int_equal(steps_of(&plan), difference(&r.m, &want));
+			apply(&r.m, &plan);
+			assert_int_equal(difference(&r.m, &want), 0);
+			check_tally(&r.tally, &r.states[1]);
+			r.states[0] = r.states[1];
+			settle(&r.states[0]);
+			drop_arena(&a);
+		}
 	}
 }
 
+/* Every Service at its own address twice: the second is a copy. */
 static void test_same_is_nothing(void **state)
 {
-	static struct state x;
-	struct prng p = { 815 };
+	static struct run r;
 
 	(void)state;
-	for (size_t i = 0; i < 200; i++) {
-		struct arena a = make_arena(64);
+	for (uint64_t seed = 1; seed <= 100; seed++) {
+		struct prng p = { seed };
+		struct arena a = make_arena(16 * 1024);
+		struct diff_pair pairs[SERVICES];
 		struct nat_plan plan;
 
-		make_state(&p, &x, false);
-		assert_int_equal(diff_nat(&x.s, &x.s, &a, &plan), 0);
-		assert_int_equal(plan.n_ops, 0);
-		assert_int_equal(plan.n_groups, 0);
+		begin(&r);
+		make_next(&p, &r.states[0], &r.states[1], r.changed);
+		settle(&r.states[1]);
+		r.states[0] = r.states[1];
+		settle(&r.states[0]);
+		count_all(&r.states[0], &r.tally, r.entries);
+		for (size_t i = 0; i < SERVICES; i++)
+			pairs[i] = (struct diff_pair){ &r.states[0].v[i].s, &r.states[1].v[i].s };
+		assert_int_equal(diff_services(pairs, SERVICES, &r.tally, &a, &plan), 0);
+		assert_true(nat_plan_empty(&plan));
+		check_tally(&r.tally, &r.states[1]);
 		drop_arena(&a);
 	}
 }
 
-/* Which row of its own 'slots' the k-th frontend has. */
-static size_t row_of(const struct state *st, size_t k)
+/* A tally full of others is not looked at: the plan is about the pair, and needs the memory of the pair. */
+static void test_others_do_not_matter(void **state)
 {
-	return (size_t)(st->frontends[k].slots - st->slots[0]) / SLOTS;
-}
-
-/* From a few steps apart the plan is about what changed, not about the size of the state. */
-static void test_neighbours(void **state)
-{
-	static struct state wanted, observed;
-	struct prng p = { 99 };
+	enum { LARGE = 1 << 16 };
+	struct tally_entry *entries = malloc(LARGE * sizeof(*entries));
+	struct arena a = make_arena(2048);
+	struct nat_member one = member_at(0), two[] = { member_at(0), member_at(5) };
+	const struct nat_service old = { .members = &one, .n_members = 1 }, now = { .members = two, .n_members = 2 };
+	const struct diff_pair pair = { &old, &now };
+	struct nat_plan plan;
+	struct tally t;
 
 	(void)state;
-	for (size_t i = 0; i < 500; i++) {
-		size_t n, k;
+	assert_non_null(entries);
+	tally_init(&t, entries, LARGE);
+	for (uint32_t i = 0; i < LARGE / 2; i++)
+		tally_add(&t, &(struct nat_member){ .ip = make_v6(i), .kind = NAT_GUARD });
+	tally_add(&t, &one);
+	assert_int_equal(diff_services(&pair, 1, &t, &a, &plan), 0);
+	assert_int_equal(steps_of(&plan), 1);
+	assert_int_equal(plan.n_add, 1);
+	assert_int_equal(nat_member_cmp(&plan.add[0], &two[1]), 0);
+	free(entries);
+	drop_arena(&a);
+}
 
-		make_state(&p, &observed, false);
-		wanted = observed;
-		n = wanted.s.n_frontends;
-		if (n == 0)
+/* ---- from what was read ---- */
+
+struct reading {
+	struct nat_read r;
+	struct nat_member members[MEMBERS], partial[MEMBERS];
+	struct nat_read_frontend frontends[KEYS];
+	struct nat_read_firewall walls[SERVICES];
+	char names[SERVICES][8];
+};
+
+/* What a reading of the model gives: no slots. */
+static void read_model(const struct model *m, struct reading *x)
+{
+	memset(x, 0, sizeof(*x));
+	for (size_t i = 0; i < MEMBERS; i++)
+		if (m->member[i])
+			x->members[x->r.n_members++] = member_at(i);
+	for (size_t i = 0; i < SERVICES; i++) {
+		snprintf(x->names[i], sizeof(x->names[i]), "n/%zu", i);
+		if (m->wall[i].there)
+			x->walls[x->r.n_firewalls++] = (struct nat_read_firewall){ x->names[i], m->wall[i].digest };
+	}
+	for (size_t k = 0; k < KEYS; k++) {
+		struct nat_read_frontend *f = &x->frontends[x->r.n_frontends];
+
+		if (!m->f[k].there)
 			continue;
-		for (k = 0; k < n; k++) /* the copy points into itself */
-			wanted.frontends[k].slots = wanted.slots[row_of(&observed, k)];
-		wanted.s.vips = wanted.vips;
-		wanted.s.guards = wanted.guards;
-		wanted.s.locals = wanted.locals;
-		wanted.s.homes = wanted.homes;
-		wanted.s.frontends = wanted.frontends;
-		k = below(&p, (uint32_t)n);
-		wanted.slots[row_of(&observed, k)][below(&p, 13)] = some_backend(&p, wanted.frontends[k].vip.family);
-		if (chance(&p, 30))
-			wanted.frontends[k].balance = wanted.frontends[k].balance == BALANCE_HASH ? BALANCE_RANDOM : BALANCE_HASH;
-		check_plan(&wanted, &observed, true);
+		f->f = m->f[k].f;
+		f->f.n_backends = 0;
+		f->f.backends = NULL;
+		f->f.slots = NULL;
+		f->firewall = *m->f[k].firewall ? x->names[wall_index(m->f[k].firewall)] : NULL;
+		x->r.n_frontends++;
+	}
+	x->r.members = x->members;
+	x->r.frontends = x->frontends;
+	x->r.firewalls = x->walls;
+}
+
+/* Something lacks of some members: for a plan those are not there if they are wanted, and else they are. */
+static void break_members(struct prng *p, struct reading *x, const struct model *want, struct model *back)
+{
+	size_t n = 0;
+
+	x->r.partial = x->partial;
+	for (size_t i = 0; i < x->r.n_members; i++) {
+		const size_t k = member_index(&x->members[i]);
+
+		if (chance(p, 80)) {
+			x->members[n++] = x->members[i];
+			continue;
+		}
+		x->partial[x->r.n_partial++] = x->members[i];
+		back->member[k] = !want->member[k];
+	}
+	x->r.n_members = n;
+}
+
+/* Somebody else was at it. */
+static void damage(struct prng *p, struct model *m)
+{
+	for (size_t i = 0; i < MEMBERS; i++)
+		m->member[i] = chance(p, 15) ? !m->member[i] : m->member[i];
+	for (size_t k = 0; k < KEYS; k++) {
+		if (!m->f[k].there || chance(p, 50))
+			continue;
+		switch (below(p, 5)) {
+		case 0:
+			m->f[k].there = false;
+			break;
+		case 1:
+			m->f[k].f.digest = chance(p, 50) ? 0 : 4711;
+			break;
+		case 2:
+			m->f[k].f.n_slots = 0;
+			break;
+		case 3:
+			m->f[k].f.balance ^= 1;
+			break;
+		case 4:
+			m->f[k].firewall[0] = '\0';
+			break;
+		}
+	}
+	for (size_t i = 0; i < SERVICES; i++)
+		m->wall[i].digest += m->wall[i].there && chance(p, 15);
+}
+
+/* The state of another time altogether. */
+static void load_other(struct prng *p, struct run *r, struct model *ret)
+{
+	make_next(p, &r->states[0], &r->states[0], r->changed);
+	settle(&r->states[0]);
+	load(&r->states[0], ret);
+}
+
+static void test_read(void **state)
+{
+	static struct run r;
+	static struct model want, back;
+	static struct reading x;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= SEEDS * 2; seed++) {
+		const struct nat_service *services[SERVICES];
+		struct arena a = make_arena(16 * 1024);
+		struct prng p = { seed };
+		struct nat_plan plan;
+
+		begin(&r);
+		make_next(&p, &r.states[0], &r.states[1], r.changed);
+		settle(&r.states[1]);
+		count_all(&r.states[1], &r.tally, r.entries);
+		load(&r.states[1], &want);
+		back = want;
+		if (seed % 4 == 0)
+			load_other(&p, &r, &back);
+		else if (seed % 4 != 1)
+			damage(&p, &back);
+		for (size_t i = 0; i < SERVICES; i++)
+			services[i] = &r.states[1].v[i].s;
+		read_model(&back, &x);
+		if (seed % 4 == 2)
+			break_members(&p, &x, &want, &back);
+		assert_int_equal(diff_read(services, SERVICES, &r.tally, &x.r, &a, &plan), 0);
+		assert_int_equal(steps_of(&plan), difference(&back, &want));
+		if (seed % 4 == 1)
+			assert_true(nat_plan_empty(&plan));
+		apply(&back, &plan);
+		assert_int_equal(difference(&back, &want), 0);
+		check_tally(&r.tally, &r.states[1]);
+		drop_arena(&a);
 	}
 }
 
-struct call {
-	struct state wanted, observed;
-};
+/* ---- too little memory ---- */
 
 static int diff_in(struct arena *a, void *ctx)
 {
-	const struct call *c = ctx;
-	struct nat_plan plan = { .n_ops = 12345 };
-	int r = diff_nat(&c->wanted.s, &c->observed.s, a, &plan);
+	struct run *r = ctx;
+	struct tally_entry entries[CAP];
+	struct diff_pair pairs[SERVICES];
+	struct nat_plan plan = { .n_add = 12345 };
+	struct tally t;
+	int rc;
 
-	if (r < 0)
-		assert_int_equal(plan.n_ops, 12345);
-	return r;
+	tally_init(&t, entries, CAP);
+	tally_move(&t, &r->tally);
+	for (size_t i = 0; i < SERVICES; i++)
+		pairs[i] = (struct diff_pair){ &r->states[0].v[i].s, &r->states[1].v[i].s };
+	rc = diff_services(pairs, SERVICES, &t, a, &plan);
+	if (rc < 0) {
+		assert_int_equal(plan.n_add, 12345);
+		check_tally(&t, &r->states[0]);
+	}
+	return rc;
+}
+
+static int read_in(struct arena *a, void *ctx)
+{
+	static struct reading x;
+	struct run *r = ctx;
+	const struct nat_service *services[SERVICES];
+	struct nat_plan plan = { .n_add = 12345 };
+	int rc;
+
+	read_model(&r->m, &x);
+	for (size_t i = 0; i < SERVICES; i++)
+		services[i] = &r->states[0].v[i].s;
+	rc = diff_read(services, SERVICES, &r->tally, &x.r, a, &plan);
+	if (rc < 0)
+		assert_int_equal(plan.n_add, 12345);
+	return rc;
 }
 
 static void test_small_arena(void **state)
 {
-	static struct call c;
-	struct prng p = { 5 };
+	static struct run r;
 
 	(void)state;
-	make_state(&p, &c.wanted, false);
-	make_state(&p, &c.observed, false);
-	assert_true(refuse_all_smaller(diff_in, &c, 1 << 20, 16) > 1000);
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct prng p = { seed };
+
+		begin(&r);
+		make_next(&p, &r.states[0], &r.states[1], r.changed);
+		r.states[0] = r.states[1];
+		settle(&r.states[0]);
+		make_next(&p, &r.states[0], &r.states[1], r.changed);
+		settle(&r.states[1]);
+		count_all(&r.states[0], &r.tally, r.entries);
+		load(&r.states[1], &r.m);
+		refuse_all_smaller(diff_in, &r, 64 * 1024, 1);
+		refuse_all_smaller(read_in, &r, 64 * 1024, 1);
+	}
+}
+
+/* ---- addresses ---- */
+
+#define VIPS 6
+
+static int ip_order(const void *a, const void *b)
+{
+	return ip_cmp(a, b);
 }
 
 static void test_addrs(void **state)
@@ -458,7 +373,7 @@ static void test_addrs(void **state)
 		struct addr_diff d;
 
 		for (size_t v = 0; v < VIPS; v++) { /* v4 before v6: sorted */
-			const struct ip ip = vip_at(v < VIPS / 2 ? v * 2 : (v - VIPS / 2) * 2 + 1);
+			const struct ip ip = v < VIPS / 2 ? make_v4((uint32_t)v) : make_v6((uint32_t)v);
 			const bool w = chance(&p, 50), o = chance(&p, 50);
 
 			if (w)
@@ -490,8 +405,11 @@ static void test_addrs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_random),	    cmocka_unit_test(test_same_is_nothing),
-		cmocka_unit_test(test_neighbours),  cmocka_unit_test(test_small_arena),
+		cmocka_unit_test(test_services),
+		cmocka_unit_test(test_same_is_nothing),
+		cmocka_unit_test(test_others_do_not_matter),
+		cmocka_unit_test(test_read),
+		cmocka_unit_test(test_small_arena),
 		cmocka_unit_test(test_addrs),
 	};
 

@@ -1,85 +1,115 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_golden.c: runs the scripts of tests/golden/core: a cluster in words (world.h) goes in; decisions, wanted state and
  * plan come out and are compared with the lines that stand behind each "run", word by word.  Each run is also made with
- * every smaller arena, which must be refused, and planned twice, where the second plan must be empty.
+ * every smaller arena, which must be refused and leave the tally alone, and planned twice, where the second plan must be
+ * empty.
  *
  * Statements besides those of world.h:
- *	run [decisions] [wanted] [sources] [plan]	decides, builds, plans against the last run; prints the parts named, or all
- *			but sources: guards, homes and local backends
+ *	run [decisions] [wanted] [members] [plan]	decides, builds, plans against the last run; prints the parts named, or all
+ *			but members; "*2" behind a member: two Services want it
  *	write [NS/NAME...]		what was decided goes into the annotations (of these Services, or of all)
  *	publish [NS/NAME...]		as write, and into status
- *	forget				the kernel holds nothing
- *
- * LEASEHOLD_GOLDEN names the folder (tests/golden/core by default); LEASEHOLD_GOLDEN_UPDATE=1 writes what came out into
- * the scripts instead of comparing: then the diff is to be read. */
-#include <dirent.h>
-
-#include "agent/base/buf.h"
-#include "agent/base/file.h"
-#include "agent/core/diff.h"
+ *	forget				the kernel holds nothing */
+#include "tests/unit/core/scripts.h"
 #include "tests/unit/core/world.h"
 
+#include "agent/core/diff.h"
+
 #define ARENA_MAX ((size_t)1 << 20)
-#define OPS_SPELLED 4 /* slot operations in a row that are printed one by one */
+#define TALLY_CAP 2048
 #define TABLE_SPELLED 13
 
 /* All that the core says to one state of the world. */
 struct outcome {
 	struct arena arena;
 	struct pool_decision *decisions;
-	struct wanted wanted;
-	struct nat_state state;
+	struct wanted_vip *vips;
+	size_t n_vips;
+	char names[WORLD_MAX][2 * WORLD_NAME];
+	struct nat_service services[WORLD_MAX]; /* empty ones where nothing is served */
+	size_t n_services;
+	struct tally_entry entries[TALLY_CAP];
+	struct tally tally;
 	struct nat_plan plan, again;
 };
 
-struct script {
+/* What a script has come to. */
+struct story {
 	struct world w;
 	struct outcome *last; /* NULL before the first run and after "forget" */
-	struct buf out;	      /* the script with its expected lines as they should be */
-	const char *path;
-	unsigned int line;
-	bool run; /* decisions are there */
+	bool run;	      /* decisions are there */
 };
-
-static int nat_state_of(const struct wanted *wanted, struct arena *a, struct nat_state *ret)
-{
-	struct ip *vips = arena_take_array(a, wanted->n_vips, sizeof(*vips));
-
-	if (!vips)
-		return -28; /* ENOSPC */
-	for (size_t i = 0; i < wanted->n_vips; i++)
-		vips[i] = wanted->vips[i].ip;
-	*ret = (struct nat_state){ vips, wanted->n_vips, wanted->frontends, wanted->n_frontends, wanted->guards,
-				   wanted->n_guards, wanted->locals, wanted->n_locals, wanted->homes, wanted->n_homes };
-	return 0;
-}
 
 struct compute {
 	const struct world *w;
-	const struct nat_state *observed;
+	const struct outcome *last;
 	struct outcome *o;
 };
+
+static int build_services(const struct compute *c, struct arena *a)
+{
+	static const struct nat_service nothing;
+	struct outcome *o = c->o;
+	int r = 0;
+
+	o->n_services = c->w->n_services;
+	for (size_t i = 0; r == 0 && i < c->w->n_services; i++) {
+		const struct service *s = c->w->service_list[i];
+		const struct pool_decision *d = &o->decisions[i];
+		const struct wanted_input in = world_input(c->w, s, d->ips, d->n_ips);
+
+		snprintf(o->names[i], sizeof(o->names[i]), "%s/%s", s->meta.ns, s->meta.name);
+		o->services[i] = nothing;
+		if (c->w->dataplane_nft && d->state != POOL_FOREIGN && d->state != POOL_RELEASE && d->n_ips > 0)
+			r = wanted_service(&in, a, &o->services[i]);
+	}
+	return r;
+}
+
+static const struct nat_service *find_service(const struct outcome *o, const char *name)
+{
+	for (size_t i = 0; o && i < o->n_services; i++)
+		if (text_eq(o->names[i], name))
+			return &o->services[i];
+	return NULL;
+}
+
+static int plan(const struct compute *c, struct arena *a)
+{
+	struct outcome *o = c->o;
+	struct diff_pair pairs[2 * WORLD_MAX];
+	static struct tally_entry before[TALLY_CAP];
+	size_t n = 0;
+	int r;
+
+	for (size_t i = 0; i < o->n_services; i++)
+		pairs[n++] = (struct diff_pair){ find_service(c->last, o->names[i]), &o->services[i] };
+	for (size_t i = 0; c->last && i < c->last->n_services; i++)
+		if (!find_service(o, c->last->names[i]))
+			pairs[n++] = (struct diff_pair){ &c->last->services[i], NULL };
+	tally_init(&o->tally, o->entries, TALLY_CAP);
+	if (c->last)
+		tally_move(&o->tally, &c->last->tally);
+	memcpy(before, o->entries, sizeof(before));
+	r = diff_services(pairs, n, &o->tally, a, &o->plan);
+	if (r < 0)
+		assert_memory_equal(before, o->entries, sizeof(before));
+	for (size_t i = 0; i < o->n_services; i++)
+		pairs[i] = (struct diff_pair){ &o->services[i], &o->services[i] };
+	return r < 0 ? r : diff_services(pairs, o->n_services, &o->tally, a, &o->again);
+}
 
 static int compute(struct arena *a, void *ctx)
 {
 	struct compute *c = ctx;
 	struct outcome *o = c->o;
-	struct wanted_input in = { .services = c->w->service_list, .n_services = c->w->n_services,
-				   .slices = c->w->slice_list, .n_slices = c->w->n_slices,
-				   .dataplane_nft = c->w->dataplane_nft, .snat_to_vip = c->w->snat_to_vip,
-				   .node = WORLD_NODE, .homes = c->w->home_list };
 	int r = pool_plan(&c->w->pool, c->w->service_list, c->w->n_services, a, &o->decisions);
 
-	in.decisions = o->decisions;
 	if (r == 0)
-		r = wanted_build(&in, a, &o->wanted);
+		r = wanted_vips(o->decisions, c->w->n_services, a, &o->vips, &o->n_vips);
 	if (r == 0)
-		r = nat_state_of(&o->wanted, a, &o->state);
-	if (r == 0)
-		r = diff_nat(&o->state, c->observed, a, &o->plan);
-	if (r == 0)
-		r = diff_nat(&o->state, &o->state, a, &o->again);
-	return r;
+		r = build_services(c, a);
+	return r < 0 ? r : plan(c, a);
 }
 
 static void drop_outcome(struct outcome *o)
@@ -104,179 +134,210 @@ static const char *proto_text(uint8_t proto)
 
 /* ---- printing ---- */
 
-static void print_decisions(struct script *s, const struct outcome *o)
+static void print_decisions(struct buf *out, const struct world *w, const struct outcome *o)
 {
 	static const char *const states[] = { "foreign", "release", "keep", "assign", "failed" };
 
-	for (size_t i = 0; i < s->w.n_services; i++) {
+	for (size_t i = 0; i < w->n_services; i++) {
 		const struct pool_decision *d = &o->decisions[i];
 
-		buf_printf(&s->out, "> %s/%s %s", s->w.services[i]->ns, s->w.services[i]->name, states[d->state]);
+		buf_printf(out, "> %s/%s %s", w->services[i]->ns, w->services[i]->name, states[d->state]);
 		for (size_t k = 0; k < d->n_ips; k++)
-			buf_printf(&s->out, " %s", ip_text(&d->ips[k]));
+			buf_printf(out, " %s", ip_text(&d->ips[k]));
 		if (d->reason)
-			buf_printf(&s->out, " %s: %s", d->reason, d->message);
-		buf_puts(&s->out, "\n");
+			buf_printf(out, " %s: %s", d->reason, d->message);
+		buf_puts(out, "\n");
 	}
 }
 
-/* The slots as letters, a = the lowest backend; for a large table the number of slots of each backend. */
-static void print_table(struct script *s, const struct frontend *f)
+static void print_kind(struct buf *out, const struct frontend *f)
 {
-	struct ip_port names[WORLD_MAX * 2];
-	unsigned int count[WORLD_MAX * 2] = { 0 };
+	static const char *const names[] = { "hash", "random", "source", "round-robin" };
+
+	buf_printf(out, " %s %u", names[f->balance], f->n_slots);
+	if (f->sticky_s)
+		buf_printf(out, " sticky %us", f->sticky_s);
+}
+
+static void print_key(struct buf *out, const char *what, const struct frontend *f)
+{
+	buf_printf(out, "> %s %s %s/%u", what, ip_text(&f->vip), proto_text(f->proto), f->port);
+}
+
+/* The slots of each backend, and, of a small table, the slots themselves as letters, a = the lowest backend. */
+static void print_table(struct buf *out, const struct frontend *f)
+{
+	for (uint16_t b = 0; b < f->n_backends; b++) {
+		unsigned int n = 0;
+
+		for (size_t i = 0; i < f->n_slots; i++)
+			n += f->slots[i] == b;
+		buf_printf(out, " %s:%u*%u", ip_text(&f->backends[b].ip), f->backends[b].port, n);
+	}
+	for (size_t i = 0; f->n_slots <= TABLE_SPELLED && i < f->n_slots; i++)
+		buf_printf(out, "%s%c", i ? "" : " ", (int)('a' + f->slots[i]));
+}
+
+static void print_firewall(struct buf *out, const struct nat_firewall *fw)
+{
+	buf_printf(out, "> firewall %s", fw->name);
+	if (fw->restricted)
+		buf_printf(out, " from%s", fw->n_sources ? "" : " nobody");
+	for (size_t i = 0; i < fw->n_sources; i++)
+		buf_printf(out, " %s/%u", ip_text(&fw->sources[i].ip), fw->sources[i].len);
+	for (size_t i = 0; i < fw->n_rates; i++)
+		buf_printf(out, ", %" PRIu64 " %s each %us and %u at once", fw->rates[i].amount,
+			   fw->rates[i].unit == RATE_BYTES ? "bytes" : "packets", fw->rates[i].per_s, fw->rates[i].burst);
+	if (fw->client_connections)
+		buf_printf(out, ", %u connections a client", fw->client_connections);
+	buf_puts(out, "\n");
+}
+
+static void print_wanted(struct buf *out, const struct world *w, const struct outcome *o)
+{
+	for (size_t i = 0; i < o->n_vips; i++) {
+		const struct world_service *ws = w->services[o->vips[i].service];
+
+		buf_printf(out, "> vip %s of %s/%s\n", ip_text(&o->vips[i].ip), ws->ns, ws->name);
+	}
+	for (size_t i = 0; i < o->n_services; i++) {
+		for (size_t k = 0; k < o->services[i].n_frontends; k++) {
+			print_key(out, "frontend", &o->services[i].frontends[k]);
+			print_kind(out, &o->services[i].frontends[k]);
+			print_table(out, &o->services[i].frontends[k]);
+			buf_puts(out, "\n");
+		}
+		if (o->services[i].firewall)
+			print_firewall(out, o->services[i].firewall);
+	}
+}
+
+/* "guard+ 192.0.2.1 tcp/80" */
+static void print_member(struct buf *out, const struct nat_member *m, const char *sign)
+{
+	static const char *const kinds[] = { "vip", "local", "home", "guard", "keep", "hairpin", "routed", "received", "sent",
+					     "backend", "opened" };
+
+	buf_printf(out, "> %s%s %s", kinds[m->kind], sign, ip_text(&m->ip));
+	if (m->ifindex)
+		buf_printf(out, " interface %u", m->ifindex);
+	if (m->proto)
+		buf_printf(out, " %s/%u", proto_text(m->proto), m->port);
+}
+
+static int entry_order(const void *a, const void *b)
+{
+	const struct tally_entry *x = a, *y = b;
+
+	return nat_member_cmp(&x->member, &y->member);
+}
+
+/* All but the VIPs, which stand among what is wanted. */
+static void print_members(struct buf *out, const struct outcome *o)
+{
+	struct tally_entry v[TALLY_CAP];
 	size_t n = 0;
 
-	for (size_t i = 0; i < f->n_slots; i++) {
-		size_t k = 0;
-
-		while (k < n && ip_port_cmp(&names[k], &f->slots[i]) != 0)
-			k++;
-		assert_true(k < ARRAY_LEN(names));
-		names[k] = f->slots[i];
-		count[k]++;
-		n = k == n ? n + 1 : n;
-	}
-	for (size_t i = 1; i < n; i++) { /* insertion sort of the few */
-		for (size_t k = i; k > 0 && ip_port_cmp(&names[k - 1], &names[k]) > 0; k--) {
-			struct ip_port t = names[k];
-			unsigned int c = count[k];
-
-			names[k] = names[k - 1];
-			names[k - 1] = t;
-			count[k] = count[k - 1];
-			count[k - 1] = c;
-		}
-	}
-	for (size_t k = 0; k < n; k++)
-		buf_printf(&s->out, " %s:%u*%u", ip_text(&names[k].ip), names[k].port, count[k]);
-	for (size_t i = 0; f->n_slots <= TABLE_SPELLED && i < f->n_slots; i++) {
-		size_t k = 0;
-
-		while (ip_port_cmp(&names[k], &f->slots[i]) != 0)
-			k++;
-		buf_printf(&s->out, "%s%c", i ? "" : " ", (int)('a' + k));
+	for (size_t i = 0; i < TALLY_CAP; i++)
+		if (o->entries[i].count > 0 && o->entries[i].member.kind != NAT_VIP)
+			v[n++] = o->entries[i];
+	qsort(v, n, sizeof(*v), entry_order);
+	for (size_t i = 0; i < n; i++) {
+		print_member(out, &v[i].member, "");
+		if (v[i].count > 1)
+			buf_printf(out, " *%u", v[i].count);
+		buf_puts(out, "\n");
 	}
 }
 
-static void print_wanted(struct script *s, const struct outcome *o)
+/* How many slots another backend has, or that come or go. */
+static unsigned int slots_changed(const struct frontend *old, const struct frontend *now)
 {
-	const struct wanted *w = &o->wanted;
+	const size_t most = old->n_slots > now->n_slots ? old->n_slots : now->n_slots;
+	unsigned int n = 0;
 
-	for (size_t i = 0; i < w->n_vips; i++) {
-		const struct world_service *ws = s->w.services[w->vips[i].service];
+	for (size_t i = 0; i < most; i++)
+		n += i >= old->n_slots || i >= now->n_slots ||
+		     ip_port_cmp(&old->backends[old->slots[i]], &now->backends[now->slots[i]]) != 0;
+	return n;
+}
 
-		buf_printf(&s->out, "> vip %s of %s/%s\n", ip_text(&w->vips[i].ip), ws->ns, ws->name);
+static void print_change(struct buf *out, const struct nat_change *c)
+{
+	print_key(out, !c->now ? "frontend-" : !c->old ? "frontend+" : "frontend~", c->now ? c->now : c->old);
+	if (c->old)
+		print_kind(out, c->old);
+	if (c->old && c->now)
+		buf_puts(out, " to");
+	if (c->now)
+		print_kind(out, c->now);
+	if (c->old && c->now)
+		buf_printf(out, ", %u slots", slots_changed(c->old, c->now));
+	if (c->old_firewall || c->now_firewall)
+		buf_printf(out, ", firewall %s", c->old ? c->old_firewall ? c->old_firewall : "none" : c->now_firewall);
+	if (c->old && c->now && (c->old_firewall || c->now_firewall))
+		buf_printf(out, " to %s", c->now_firewall ? c->now_firewall : "none");
+	buf_puts(out, "\n");
+}
+
+static void print_plan(struct buf *out, const struct outcome *o)
+{
+	const struct nat_plan *p = &o->plan;
+
+	if (nat_plan_empty(p))
+		buf_puts(out, "> nothing to do\n");
+	for (size_t i = 0; i < p->n_add; i++) {
+		print_member(out, &p->add[i], "+");
+		buf_puts(out, "\n");
 	}
-	for (size_t i = 0; i < w->n_frontends; i++) {
-		const struct frontend *f = &w->frontends[i];
-
-		buf_printf(&s->out, "> frontend %s %s/%u %s %u", ip_text(&f->vip), proto_text(f->proto), f->port,
-			   f->balance == BALANCE_HASH ? "hash" : "random", f->n_slots);
-		print_table(s, f);
-		buf_puts(&s->out, "\n");
+	for (size_t i = 0; i < p->n_firewalls; i++)
+		print_firewall(out, p->firewalls[i]);
+	for (size_t i = 0; i < p->n_changes; i++)
+		print_change(out, &p->changes[i]);
+	for (size_t i = 0; i < p->n_gone; i++)
+		buf_printf(out, "> firewall- %s\n", p->gone[i]);
+	for (size_t i = 0; i < p->n_del; i++) {
+		print_member(out, &p->del[i], "-");
+		buf_puts(out, "\n");
 	}
-}
-
-static void print_sources(struct script *s, const struct outcome *o)
-{
-	const struct wanted *w = &o->wanted;
-
-	for (size_t i = 0; i < w->n_guards; i++)
-		buf_printf(&s->out, "> guard %s %s/%u\n", ip_text(&w->guards[i].ip), proto_text(w->guards[i].proto),
-			   w->guards[i].port);
-	for (size_t i = 0; i < w->n_homes; i++)
-		buf_printf(&s->out, "> home %s interface %u\n", ip_text(&w->homes[i].vip), w->homes[i].ifindex);
-	for (size_t i = 0; i < w->n_locals; i++)
-		buf_printf(&s->out, "> local %s\n", ip_text(&w->locals[i]));
-}
-
-static bool is_slot(const struct nat_op *op)
-{
-	return op->kind == NAT_OP_SLOT_ADD || op->kind == NAT_OP_SLOT_DEL;
-}
-
-static void print_op(struct script *s, const struct nat_op *op)
-{
-	static const char *const kinds[] = { "vip+", "vip-", "local+", "local-", "home+", "home-", "guard+", "guard-",
-					     "frontend+", "frontend-", "slot+", "slot-" };
-
-	buf_printf(&s->out, ">  %s %s", kinds[op->kind], ip_text(&op->vip));
-	if (op->ifindex)
-		buf_printf(&s->out, " interface %u", op->ifindex);
-	if (op->proto)
-		buf_printf(&s->out, " %s/%u", proto_text(op->proto), op->port);
-	if (is_slot(op))
-		buf_printf(&s->out, " %u %s:%u", op->slot, ip_text(&op->backend.ip), op->backend.port);
-	else if (op->n_slots)
-		buf_printf(&s->out, " %s %u", op->balance == BALANCE_HASH ? "hash" : "random", op->n_slots);
-	buf_puts(&s->out, "\n");
-}
-
-static void print_plan(struct script *s, const struct outcome *o)
-{
-	size_t i = 0;
-
-	if (o->plan.n_ops == 0)
-		buf_puts(&s->out, "> nothing to do\n");
-	for (size_t g = 0; g < o->plan.n_groups; g++) {
-		buf_printf(&s->out, "> group %zu\n", g + 1);
-		while (i < o->plan.ends[g]) {
-			const struct nat_op *op = &o->plan.ops[i];
-			size_t n = 0;
-
-			while (is_slot(op) && i + n < o->plan.ends[g] && op[n].kind == op->kind)
-				n++;
-			if (n > OPS_SPELLED) {
-				buf_printf(&s->out, ">  %s %s %s/%u slots %u to %u (%zu)\n",
-					   op->kind == NAT_OP_SLOT_ADD ? "slot+" : "slot-", ip_text(&op->vip),
-					   proto_text(op->proto), op->port, op->slot, op[n - 1].slot, n);
-				i += n;
-			} else {
-				print_op(s, op);
-				i++;
-			}
-		}
-	}
-	assert_int_equal(i, o->plan.n_ops);
 }
 
 /* ---- the script ---- */
 
 static void run(struct script *s, char **at)
 {
-	static const struct nat_state nothing;
+	struct story *t = s->ctx;
 	struct outcome *o = calloc(1, sizeof(*o));
-	struct compute c = { &s->w, s->last ? &s->last->state : &nothing, o };
+	struct compute c = { &t->w, t->last, o };
 	char *word = next_word(at);
 	size_t size;
 
 	assert_non_null(o);
-	size = refuse_all_smaller(compute, &c, ARENA_MAX, s->w.n_services > 8 ? 16 : 2);
+	size = refuse_all_smaller(compute, &c, ARENA_MAX, t->w.n_services > 8 ? 16 : 2);
 	o->arena = make_arena(size);
 	assert_int_equal(compute(&o->arena, &c), 0);
-	if (o->again.n_ops)
+	if (!nat_plan_empty(&o->again))
 		fail_msg("%s:%u: a state differs from itself", s->path, s->line);
 	if (!word) {
-		print_decisions(s, o);
-		print_wanted(s, o);
-		print_plan(s, o);
+		print_decisions(&s->out, &t->w, o);
+		print_wanted(&s->out, &t->w, o);
+		print_plan(&s->out, o);
 	}
 	for (; word; word = next_word(at)) {
 		if (text_eq(word, "decisions"))
-			print_decisions(s, o);
+			print_decisions(&s->out, &t->w, o);
 		else if (text_eq(word, "wanted"))
-			print_wanted(s, o);
-		else if (text_eq(word, "sources"))
-			print_sources(s, o);
+			print_wanted(&s->out, &t->w, o);
+		else if (text_eq(word, "members"))
+			print_members(&s->out, o);
 		else if (text_eq(word, "plan"))
-			print_plan(s, o);
+			print_plan(&s->out, o);
 		else
 			fail_msg("%s:%u: run \"%s\"?", s->path, s->line, word);
 	}
-	drop_outcome(s->last);
-	s->last = o;
-	s->run = true;
+	drop_outcome(t->last);
+	t->last = o;
+	t->run = true;
 }
 
 static void write_one(struct service *s, const struct pool_decision *d, bool publish)
@@ -295,141 +356,77 @@ static void write_decisions(struct script *s, char **at, bool publish)
 {
 	char *word = next_word(at);
 	const bool all = !word;
+	struct story *t = s->ctx;
 
-	if (!s->run || !s->last)
+	if (!t->run || !t->last)
 		fail_msg("%s:%u: nothing was decided", s->path, s->line);
-	for (size_t i = 0; all && i < s->w.n_services; i++)
-		write_one(&s->w.services[i]->s, &s->last->decisions[i], publish);
+	for (size_t i = 0; all && i < t->w.n_services; i++)
+		write_one(&t->w.services[i]->s, &t->last->decisions[i], publish);
 	for (; word; word = next_word(at)) {
-		struct world_service *ws = world_service(&s->w, word);
+		struct world_service *ws = world_service(&t->w, word);
 		size_t i = 0;
 
-		while (s->w.services[i] != ws)
+		while (t->w.services[i] != ws)
 			i++;
-		write_one(&ws->s, &s->last->decisions[i], publish);
+		write_one(&ws->s, &t->last->decisions[i], publish);
 	}
 }
 
-static void statement(struct script *s, const char *line)
+static void one_line(struct script *s, const char *line)
 {
 	char *copy = strdup(line), *at = NULL;
+	struct story *t = s->ctx;
 	const char *verb;
 
 	assert_non_null(copy);
-	verb = strtok_r(copy, " \t", &at);
+	if (*line != '>') /* that is expected, and printed anew */
+		buf_printf(&s->out, "%s\n", line);
+	verb = *line == '>' ? NULL : strtok_r(copy, " \t", &at);
 	if (verb && text_eq(verb, "run")) {
 		run(s, &at);
 	} else if (verb && (text_eq(verb, "write") || text_eq(verb, "publish"))) {
 		write_decisions(s, &at, text_eq(verb, "publish"));
 	} else if (verb && text_eq(verb, "forget")) {
-		drop_outcome(s->last);
-		s->last = NULL;
-	} else {
+		drop_outcome(t->last);
+		t->last = NULL;
+	} else if (verb && *verb != '#') {
 		char *whole = strdup(line);
 
 		assert_non_null(whole);
-		/* decisions belong to the Services as they stood: write_decisions() must come before a change */
-		s->run = s->run && (!verb || *verb == '#');
-		if (!world_statement(&s->w, whole))
+		t->run = false; /* decisions belong to the Services as they stood: write_decisions() must come before a change */
+		if (!world_statement(&t->w, whole))
 			fail_msg("%s:%u: \"%s\"?", s->path, s->line, line);
 		free(whole);
 	}
 	free(copy);
 }
 
-static void first_difference(const char *path, const char *want, const char *got)
+static void *begin(void)
 {
-	unsigned int line = 1;
+	struct story *t = calloc(1, sizeof(*t));
 
-	for (;;) {
-		size_t a = strcspn(want, "\n"), b = strcspn(got, "\n");
-
-		if (a != b || memcmp(want, got, a) != 0) {
-			print_error("%s:%u\n  expected: %.*s\n  came out: %.*s\n", path, line, (int)a, want, (int)b, got);
-			return;
-		}
-		want += a + (want[a] == '\n');
-		got += b + (got[b] == '\n');
-		line++;
-	}
+	assert_non_null(t);
+	world_init(&t->w);
+	return t;
 }
 
-static void run_script(const char *path)
+static void end(void *ctx)
 {
-	struct buf text = BUF_INIT((size_t)1 << 20);
-	struct script s = { .path = path, .out = BUF_INIT((size_t)1 << 20) };
-	struct err_info err = ERR_INFO_INIT;
-	const char *update = getenv("LEASEHOLD_GOLDEN_UPDATE");
-	char *copy, *at = NULL;
-	bool same;
+	struct story *t = ctx;
 
-	if (file_read(path, &text, &err) < 0)
-		fail_msg("%s", err.text);
-	world_init(&s.w);
-	copy = strdup(buf_text(&text));
-	assert_non_null(copy);
-	at = copy;
-	for (char *line = strsep(&at, "\n"); line && at; line = strsep(&at, "\n")) {
-		s.line++;
-		if (*line == '>')
-			continue; /* expected: printed anew */
-		buf_printf(&s.out, "%s\n", line);
-		statement(&s, line);
-	}
-	assert_int_equal(buf_failed(&s.out), 0);
-	same = text_eq(buf_text(&s.out), buf_text(&text));
-	if (!same && update && text_eq(update, "1")) {
-		if (file_write(path, s.out.data, s.out.len, &err) < 0)
-			fail_msg("%s", err.text);
-		print_message("%s: updated\n", path);
-		same = true;
-	}
-	if (!same)
-		first_difference(path, buf_text(&text), buf_text(&s.out));
-	world_fini(&s.w);
-	drop_outcome(s.last);
-	buf_fini(&text);
-	buf_fini(&s.out);
-	free(copy);
-	assert_true(same);
-}
-
-static const char *folder(void)
-{
-	const char *dir = getenv("LEASEHOLD_GOLDEN");
-
-	return dir ? dir : "tests/golden/core";
-}
-
-static int is_script(const struct dirent *d)
-{
-	const char *dot = strrchr(d->d_name, '.');
-
-	return dot && text_eq(dot, ".txt");
+	world_fini(&t->w);
+	drop_outcome(t->last);
+	free(t);
 }
 
 static void test_script(void **state)
 {
-	run_script(*state);
+	static const struct script_kind kind = { begin, one_line, end };
+
+	script_run(&kind, *state);
 }
 
 int main(void)
 {
-	struct dirent **names = NULL;
-	int n = scandir(folder(), &names, is_script, alphasort), failed = 0;
-
-	if (n <= 0) {
-		fprintf(stderr, "no scripts in %s (run from the top of the tree, or set LEASEHOLD_GOLDEN)\n", folder());
-		return 1;
-	}
-	for (int i = 0; i < n; i++) {
-		char path[512];
-		struct CMUnitTest test = { names[i]->d_name, test_script, NULL, NULL, path };
-
-		snprintf(path, sizeof(path), "%s/%s", folder(), names[i]->d_name);
-		failed += _cmocka_run_group_tests(names[i]->d_name, &test, 1, NULL, NULL);
-		free(names[i]);
-	}
-	free(names);
-	return failed > 0;
+	return scripts_main("tests/golden/core", test_script);
 }

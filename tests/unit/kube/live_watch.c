@@ -10,6 +10,7 @@
  *	react ID PATH			from now on each object of watch ID starts a GET of PATH from inside its call-back
  *	request ID lease|general METHOD TIMEOUT_MS PATH [BODY]
  *	burst N lease|general TIMEOUT_MS PATH	N requests (GET) in one go, with the ids 0..N-1
+ *	probe ID ADDRESS PORT TIMEOUT_MS	asks one server whether it is ready
  *	reserve N			prepares the Lease channel for N requests at once
  *	usage				memory, descriptors and the longest dispatch so far
  *
@@ -28,6 +29,7 @@
 #include "agent/base/file.h"
 #include "agent/base/text.h"
 #include "agent/kube/client.h"
+#include "agent/kube/probe.h"
 #include "agent/kube/watch.h"
 
 #define WATCHES_MAX 8
@@ -304,6 +306,36 @@ static void burst(struct live *l, char *const *words)
 		ask(l, i, false, &rq);
 }
 
+struct live_probe {
+	struct kube_probe probe; /* first */
+	int id;
+};
+
+static void on_verdict(struct kube_probe *p, enum verdict v, const char *why)
+{
+	static const char *const names[] = { [VERDICT_GOOD] = "good", [VERDICT_BAD] = "bad", [VERDICT_REFUSED] = "refused",
+					     [VERDICT_SILENT] = "silent" };
+	struct live_probe *lp = (struct live_probe *)p;
+
+	tell(p->ctx, json_pack("{s:s, s:i, s:s, s:s}", "what", "verdict", "id", lp->id, "verdict", names[v], "why", why));
+	free(lp);
+}
+
+static void probe(struct live *l, char *const *words)
+{
+	struct live_probe *lp = calloc(1, sizeof(*lp));
+	struct err_info err = ERR_INFO_INIT;
+	int r;
+
+	assert(lp);
+	*lp = (struct live_probe){ { .at = { .port = (uint16_t)number(words[3]) }, .fn = on_verdict, .ctx = l },
+				   (int)number(words[1]) };
+	r = ip_parse(words[2], &lp->probe.at.ip);
+	assert(r == 0);
+	r = kube_probe(l->client, &lp->probe, number(words[4]), &err);
+	assert(r == 0);
+}
+
 static void reserve(struct live *l, unsigned int n)
 {
 	struct err_info err = ERR_INFO_INIT;
@@ -329,6 +361,8 @@ static void command(struct live *l, char *line)
 		request(l, words, rest);
 	else if (text_eq(words[0], "burst") && n == 5)
 		burst(l, words);
+	else if (text_eq(words[0], "probe") && n == 5)
+		probe(l, words);
 	else if (text_eq(words[0], "reserve") && n == 2)
 		reserve(l, (unsigned int)number(words[1]));
 	else if (text_eq(words[0], "usage"))
@@ -375,6 +409,7 @@ static void run(struct live *l)
 				 { .fd = kube_client_fd(l->client), .events = POLLIN } };
 	struct buf in = BUF_INIT(LINE_BYTES_MAX);
 
+	IGNORE(buf_reserve(&in, 16 * 1024)); /* commands are read in times of want, too */
 	for (;;) {
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			break;

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#define LONG "0123456789012345678901234567890123456789012345678901234567890123" /* 64: a label's value has 63 at most */
+#define NOTES(text) "{\"metadata\":{\"annotations\":{" text "}}}"
 #define LABELS(text) "{\"metadata\":{\"labels\":{" text "}}}"
 
 static void test_rows(void **state)
@@ -19,15 +21,22 @@ static void test_rows(void **state)
 		const char *json;
 		struct kube_node want;
 	} rows[] = {
-		{ "{}", { .rank = -1 } },
-		{ "{\"kind\":\"Node\",\"metadata\":{\"uid\":\"u-1\"},\"spec\":{\"unschedulable\":false}}", { .uid = "u-1", .rank = -1 } },
-		{ "{\"spec\":{\"unschedulable\":true}}", { .unschedulable = true, .rank = -1 } },
-		{ "{\"metadata\":{\"deletionTimestamp\":\"2026-01-02T03:04:05Z\"}}", { .deleting = true, .rank = -1 } },
-		{ LABELS("\"node.kubernetes.io/exclude-from-external-load-balancers\":\"\""), { .excluded = true, .rank = -1 } },
-		{ LABELS("\"leasehold.io/rank\":\"0\""), { .rank = 0 } },
-		{ LABELS("\"leasehold.io/rank\":\"9\""), { .rank = 9 } },
-		{ LABELS("\"leasehold.io/rank\":\"10\""), { .rank = -1 } },
-		{ LABELS("\"leasehold.io/rank\":\"first\""), { .rank = -1 } },
+		{ "{}", { .weight = -1, .rank = -1 } },
+		{ "{\"kind\":\"Node\",\"metadata\":{\"uid\":\"u-1\"},\"spec\":{\"unschedulable\":false}}", { .uid = "u-1", .weight = -1, .rank = -1 } },
+		{ "{\"spec\":{\"unschedulable\":true}}", { .unschedulable = true, .weight = -1, .rank = -1 } },
+		{ "{\"metadata\":{\"deletionTimestamp\":\"2026-01-02T03:04:05Z\"}}", { .deleting = true, .weight = -1, .rank = -1 } },
+		{ LABELS("\"node.kubernetes.io/exclude-from-external-load-balancers\":\"\""), { .excluded = true, .weight = -1, .rank = -1 } },
+		{ LABELS("\"leasehold.io/rank\":\"0\""), { .weight = -1, .rank = 0 } },
+		{ LABELS("\"leasehold.io/rank\":\"9\""), { .weight = -1, .rank = 9 } },
+		{ LABELS("\"leasehold.io/rank\":\"10\""), { .weight = -1, .rank = -1 } },
+		{ LABELS("\"leasehold.io/rank\":\"first\""), { .weight = -1, .rank = -1 } },
+		{ LABELS("\"topology.kubernetes.io/zone\":\"east\""), { .zone = "east", .weight = -1, .rank = -1 } },
+		{ LABELS("\"topology.kubernetes.io/zone\":7"), { .weight = -1, .rank = -1 } },
+		{ LABELS("\"topology.kubernetes.io/zone\":\"" LONG "\""), { .weight = -1, .rank = -1 } },
+		{ NOTES("\"leasehold.io/weight\":\"0\""), { .weight = 0, .rank = -1 } },
+		{ NOTES("\"leasehold.io/weight\":\"100\""), { .weight = 100, .rank = -1 } },
+		{ NOTES("\"leasehold.io/weight\":\"101\""), { .weight = -1, .rank = -1 } },
+		{ NOTES("\"leasehold.io/weight\":\"heavy\""), { .weight = -1, .rank = -1 } },
 	};
 
 	(void)state;
@@ -43,7 +52,7 @@ static void test_rows(void **state)
 static void test_refused(void **state)
 {
 	static const char *const rows[] = { "[]", "{\"kind\":\"Pod\"}", "{\"metadata\":7}", "{\"spec\":{\"unschedulable\":1}}",
-					    "{\"metadata\":{\"labels\":[]}}", "{\"metadata\":{\"uid\":7}}", "{" };
+					    "{\"metadata\":{\"labels\":[]}}", "{\"metadata\":{\"annotations\":[]}}", "{\"metadata\":{\"uid\":7}}", "{" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

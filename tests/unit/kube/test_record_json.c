@@ -44,6 +44,7 @@ static struct kube_record full(void)
 
 	memset(&r, 0, sizeof(r));
 	r.rank = 9;
+	r.weight = 100;
 	r.leaving = true;
 	r.n_macs = RECORD_MACS_MAX;
 	for (size_t i = 0; i < r.n_macs; i++)
@@ -70,9 +71,14 @@ static void test_round_trip(void **state)
 	through_lease(&r, NULL, &body, &back);
 	assert_memory_equal(&back, &r, sizeof(r));
 	buf_reset(&body);
-	memset(&r, 0, sizeof(r));
+	memset(&r, 0, sizeof(r)); /* with a weight of 0, too */
 	through_lease(&r, NULL, &body, &back);
 	assert_memory_equal(&back, &r, sizeof(r));
+	r.weight = 1; /* what a node weighs that says nothing, and so nothing is said */
+	buf_reset(&body);
+	through_lease(&r, NULL, &body, &back);
+	assert_memory_equal(&back, &r, sizeof(r));
+	assert_null(strstr(buf_text(&body), "weight"));
 	buf_fini(&body);
 }
 
@@ -204,8 +210,9 @@ static void test_hostile(void **state)
 	decode(buf_text(&notes), &r);
 	assert_int_equal(r.n_answers, 1);
 	assert_string_equal(r.answers[0].lease, "ok");
-	decode("\"leasehold.io/rank\":\"10\",\"leasehold.io/leaving\":\"yes\",\"leasehold.io/macs\":7,\"leasehold.io/prepared\":[]", &r);
+	decode("\"leasehold.io/rank\":\"10\",\"leasehold.io/weight\":\"101\",\"leasehold.io/leaving\":\"yes\",\"leasehold.io/macs\":7,\"leasehold.io/prepared\":[]", &r);
 	assert_int_equal(r.rank + r.leaving + r.n_macs + r.n_answers, 0);
+	assert_int_equal(r.weight, 1);
 	assert_int_equal(record_decode("{\"metadata\":7}", 14, &r, NULL), 0);
 	assert_int_equal(record_decode("[]", 2, &r, NULL), -22);
 	buf_fini(&notes);

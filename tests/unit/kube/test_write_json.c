@@ -47,13 +47,13 @@ static void test_patches(void **state)
 	      "{\"metadata\":{\"annotations\":{\"leasehold.io/allocated\":\"203.0.113.10\",\"leasehold.io/lease\":\"a,b\"}}}");
 	check(&b, record_patch("a,b", "7", &b),
 	      "{\"metadata\":{\"resourceVersion\":\"7\",\"annotations\":{\"leasehold.io/lease\":\"a,b\"}}}");
-	check(&b, status_patch(ips, 2, false, "7", &b),
+	check(&b, status_patch(ips, 2, false, false, "7", &b),
 	      "{\"metadata\":{\"resourceVersion\":\"7\",\"annotations\":{}},\"status\":{\"loadBalancer\":{\"ingress\":"
 	      "[{\"ip\":\"203.0.113.10\",\"ipMode\":\"VIP\"},{\"ip\":\"2001:db8:1::10\",\"ipMode\":\"VIP\"}]}}}");
-	check(&b, status_patch(NULL, 0, true, "", &b),
+	check(&b, status_patch(NULL, 0, false, true, "", &b),
 	      "{\"metadata\":{\"annotations\":{\"leasehold.io/allocated\":null,\"leasehold.io/lease\":null}},"
 	      "\"status\":{\"loadBalancer\":{\"ingress\":null}}}");
-	check(&b, status_patch(NULL, 0, false, "", &b),
+	check(&b, status_patch(NULL, 0, false, false, "", &b),
 	      "{\"metadata\":{\"annotations\":{}},\"status\":{\"loadBalancer\":{\"ingress\":null}}}");
 	buf_fini(&b);
 }
@@ -92,7 +92,7 @@ static void test_full(void **state)
 	struct buf b = BUF_INIT(30);
 
 	(void)state;
-	assert_int_equal(status_patch(&ip, 1, false, "7", &b), -EMSGSIZE);
+	assert_int_equal(status_patch(&ip, 1, true, false, "7", &b), -EMSGSIZE);
 	buf_fini(&b);
 }
 
