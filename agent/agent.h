@@ -114,7 +114,7 @@ struct agent {
 	struct arena build_arena;
 	struct plan_common common;
 	bool build_control; /* the control plane's VIP */
-	bool building, build_places; /* addresses and interfaces are looked at again */
+	bool building;
 	size_t build_at;	     /* the next Service */
 	mono_t build_again;	     /* one failed for lack of memory; MONO_NEVER = none */
 	bool places_changed;	     /* source NAT depends on the interfaces */

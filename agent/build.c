@@ -10,7 +10,7 @@
 #include "agent/memory.h"
 
 #define BUILD_MS 5   /* at a time */
-#define BUILD_LOOK 16 /* Services between two looks at the clock */
+#define WAIT_MS 1000 /* at most, until all that has changed together is built */
 #define WEIGHTS_MAX 5000 /* nodes of a cluster: Kubernetes' own bound */
 
 /* ---- what is the same for all ---- */
@@ -205,34 +205,49 @@ bool build_step(struct agent *a, mono_t now)
 
 	for (; a->build_at < a->n_decisions; a->build_at++) {
 		const size_t i = a->build_at;
-		bool moved = (a->build_places || a->store.services[i]->touched) && take_places(a, i);
 
-		if ((moved || a->store.services[i]->touched) && build_one(a, i) < 0) {
-			a->store.services[i]->touched = true;
+		if (!a->store.services[i]->touched)
+			continue;
+		/* It may have got its address since, which changes no other. */
+		IGNORE(take_places(a, i));
+		if (build_one(a, i) < 0)
 			a->build_again = mono_add_ms(now, MS_PER_S);
-		}
-		if (i % BUILD_LOOK == 0 && mono_reached(mono_now(), until))
+		if (mono_reached(mono_now(), until)) {
+			a->build_at++;
 			return false;
+		}
 	}
-	if (control_plane_on(&a->control_plane) && (a->build_control || a->build_places)) {
+	if (control_plane_on(&a->control_plane) && a->build_control) {
 		if (build_control(a) < 0)
 			a->build_again = mono_add_ms(now, MS_PER_S);
 		a->build_control = false;
 	}
-	if (a->build_places) {
-		dataplane_sweep(&a->dataplane, is_known, &(struct known){ &a->store, 0 });
-		want_health_ports(a);
-	}
-	a->building = a->build_places = false;
-	dataplane_complete(&a->dataplane, true);
+	a->building = false;
+	dataplane_complete(&a->dataplane);
 	return true;
+}
+
+/* What goes goes first, and Services whose addresses or interfaces have changed are to be built. */
+static void look_at_places(struct agent *a)
+{
+	for (size_t i = 0; i < a->n_decisions; i++) {
+		struct store_service *e = a->store.services[i];
+
+		e->touched |= take_places(a, i);
+		if (e->built.n_ips == 0 && e->touched)
+			IGNORE(build_one(a, i)); /* only removes */
+	}
+	dataplane_sweep(&a->dataplane, is_known, &(struct known){ &a->store, 0 });
+	want_health_ports(a);
+	a->build_control = true;
 }
 
 void build_start(struct agent *a, bool places)
 {
+	if (places) {
+		look_at_places(a);
+		dataplane_wait(&a->dataplane, mono_add_ms(mono_now(), WAIT_MS));
+	}
 	a->building = true;
-	a->build_places |= places;
-	if (places)
-		dataplane_complete(&a->dataplane, false);
 	a->build_at = 0;
 }

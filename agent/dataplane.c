@@ -14,6 +14,7 @@
 
 #define RETRY_MS 1000 /* after a failure; doubles */
 #define RETRY_MAX_MS 8000
+#define REFUSED_MAX_MS 60000  /* when all but single elements is there */
 #define LOST_MAX 5	    /* readings that fail in a row until the data plane counts as gone */
 #define DRIFT_EVERY_MS 2000 /* between two looks at everything because of others' changes */
 #define VERIFY_SERVICES 256 /* of one job, at most; */
@@ -185,9 +186,16 @@ void dataplane_dead(struct dataplane *d, const struct ct_gone *gone, size_t n)
 	}
 }
 
-void dataplane_complete(struct dataplane *d, bool complete)
+void dataplane_wait(struct dataplane *d, mono_t until)
 {
-	d->complete = complete;
+	if (mono_is_never(d->wait_until)) /* passes that begin anew again and again do not put it off */
+		d->wait_until = until;
+}
+
+void dataplane_complete(struct dataplane *d)
+{
+	d->complete = true;
+	d->wait_until = MONO_NEVER;
 }
 
 bool dataplane_settled(const struct dataplane *d, const char *ns, const char *name)
@@ -347,11 +355,11 @@ static void board_some(struct dataplane *d)
 	d->job.task = DATAPLANE_VERIFY;
 }
 
-static mono_t retry_time(unsigned int tries)
+static mono_t retry_time(unsigned int tries, int64_t max_ms)
 {
-	int64_t ms = (int64_t)RETRY_MS << (tries < 3 ? tries : 3);
+	int64_t ms = (int64_t)RETRY_MS << (tries < 6 ? tries : 6);
 
-	return mono_add_ms(mono_now(), ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
+	return mono_add_ms(mono_now(), ms < max_ms ? ms : max_ms);
 }
 
 static void unwatch(struct dataplane *d)
@@ -374,7 +382,7 @@ static void note_failure(struct dataplane *d)
 			  log_str("error", d->job.err.text), log_int("left_out", left_out));
 	IGNORE(text_copy(d->problem, sizeof(d->problem), d->job.err.text)); /* same size */
 	if (d->job.partly) {
-		d->reread_at = retry_time(d->failures++);
+		d->reread_at = retry_time(d->failures++, REFUSED_MAX_MS);
 		return;
 	}
 	/* What was applied of it is not known: read what is there, plan anew. */
@@ -385,7 +393,7 @@ static void note_failure(struct dataplane *d)
 	if (d->job.task == DATAPLANE_READ && ++d->lost >= LOST_MAX)
 		d->up = false;
 	d->ready = false;
-	d->retry_at = retry_time(d->failures++);
+	d->retry_at = retry_time(d->failures++, RETRY_MAX_MS);
 }
 
 /* What is known of the VIPs after a reading: what the Services have, no more and no less. */
@@ -522,6 +530,8 @@ mono_t dataplane_sync(struct dataplane *d, mono_t now)
 		return MONO_NEVER;
 	if (mono_before(now, d->retry_at))
 		return d->retry_at;
+	if (!mono_is_never(d->wait_until) && mono_before(now, d->wait_until))
+		return d->wait_until;
 	if (mono_reached(now, d->reread_at))
 		d->ready = false;
 	if (d->drifted && mono_reached(now, d->drift_at)) {
@@ -558,7 +568,7 @@ void dataplane_give_back(struct dataplane *d)
 void dataplane_init(struct dataplane *d, struct worker *worker, struct loop *loop, void (*changed)(void *ctx), void *ctx)
 {
 	*d = (struct dataplane){ .worker = worker, .loop = loop, .on = true, .changed = changed, .ctx = ctx,
-				  .reread_at = MONO_NEVER };
+				  .reread_at = MONO_NEVER, .wait_until = MONO_NEVER };
 }
 
 void dataplane_fini(struct dataplane *d)

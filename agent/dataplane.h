@@ -40,6 +40,7 @@ struct dataplane {
 	struct ct_gone dead[DATAPLANE_DEAD_MAX]; /* for the next job */
 	size_t n_dead;
 
+	mono_t wait_until; /* no job before this; MONO_NEVER = none waits */
 	bool complete;	/* all Services were put once: what the kernel has besides may go */
 	bool ready;	/* the table is what we believe */
 	bool stale;	/* it has to be read (again), even if a reading is under way */
@@ -81,9 +82,12 @@ const struct nat_service *dataplane_wanted(const struct dataplane *d, const char
  * more the first are forgotten. */
 void dataplane_dead(struct dataplane *d, const struct ct_gone *gone, size_t n);
 
-/* All Services have been put: the table may be made like that.  Or they are about to be put, one after the other: what one
- * lets go another may have already, so nothing is done before they are through. */
-void dataplane_complete(struct dataplane *d, bool complete);
+/* Services are about to be put, one after the other: what one lets go another may have already, so nothing is done before
+ * they are through, or until then. */
+void dataplane_wait(struct dataplane *d, mono_t until);
+
+/* All Services have been put: the table may be made like that. */
+void dataplane_complete(struct dataplane *d);
 
 /* The kernel has what the Service wants, as far as it takes it (always true without a data plane of ours). */
 bool dataplane_settled(const struct dataplane *d, const char *ns, const char *name);

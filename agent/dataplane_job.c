@@ -87,11 +87,9 @@ static const struct frontend *frontend_of(const struct nat_service *s, const str
 }
 
 /* UDP has no end of a connection: a flow would go to where its backend was for as long as the client sends. */
-static size_t find_gone(const struct dataplane_job *j, struct ct_gone *gone, size_t max)
+static size_t find_gone(const struct dataplane_job *j, size_t skip, struct ct_gone *gone, size_t max)
 {
-	size_t n = j->n_dead;
-
-	memcpy(gone, j->dead, j->n_dead * sizeof(*gone));
+	size_t n = 0, at = 0;
 
 	for (size_t i = 0; i < j->n_pairs; i++) {
 		const struct nat_service *old = j->pairs[i].old, *now = j->pairs[i].now;
@@ -100,7 +98,7 @@ static size_t find_gone(const struct dataplane_job *j, struct ct_gone *gone, siz
 			const struct frontend *f = &old->frontends[k], *g = frontend_of(now, f);
 
 			for (size_t m = 0; f->proto == IPPROTO_UDP && m < f->n_backends && n < max; m++)
-				if (!has_backend(g, &f->backends[m]) && !has_guard(now, f->proto, &f->backends[m]))
+				if (!has_backend(g, &f->backends[m]) && !has_guard(now, f->proto, &f->backends[m]) && at++ >= skip)
 					gone[n++] = (struct ct_gone){ .vip = f->vip, .backend = f->backends[m], .proto = f->proto,
 								      .port = f->port };
 		}
@@ -113,9 +111,20 @@ static void flush_gone(struct dataplane_job *j)
 {
 	AUTO(freep) struct ct_gone *gone = malloc(CT_GONE_MAX * sizeof(*gone));
 	struct err_info err = ERR_INFO_INIT;
-	size_t n = gone ? find_gone(j, gone, CT_GONE_MAX) : 0;
+	size_t n = j->n_dead, skip = 0, flushed = 0;
+	int r = gone ? 0 : -ENOMEM;
 
-	if (n > 0 && ct_if_flush_gone(gone, n, &j->flushed, &err) < 0)
+	if (r == 0)
+		memcpy(gone, j->dead, n * sizeof(*gone));
+	if (r == 0 && n > 0)
+		r = ct_if_flush_gone(gone, n, &j->flushed, &err);
+	for (n = CT_GONE_MAX; r == 0 && n == CT_GONE_MAX; skip += n) {
+		n = find_gone(j, skip, gone, CT_GONE_MAX);
+		if (n > 0)
+			r = ct_if_flush_gone(gone, n, &flushed, &err);
+		j->flushed += flushed;
+	}
+	if (*err.text)
 		IGNORE(text_copy(j->flush_problem, sizeof(j->flush_problem), err.text)); /* same size */
 }
 
@@ -131,7 +140,8 @@ static int apply(struct dataplane_job *j, const struct nat_plan *plan)
 	r = nat_if_apply(j->kernel, plan, &done, &j->err);
 	j->done += done;
 	/* nat_if.h: the first three concern all; the others are of the socket, and nobody knows what was done. */
-	j->partly = r < 0 && r != -EPERM && r != -ETIMEDOUT && r != -ENOMEM && r != -ENOBUFS && r != -EAGAIN && r != -EINTR;
+	j->partly = r < 0 && r != -EPERM && r != -ETIMEDOUT && r != -ENOMEM && r != -ENOBUFS && r != -EAGAIN && r != -EINTR &&
+		    r != -ENOENT && r != -ECANCELED;
 	return r;
 }
 

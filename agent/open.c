@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 
 #include "agent/base/file.h"
+#include "agent/base/text.h"
 #include "agent/fence.h"
 #include "agent/own_record.h"
 #include "agent/pages.h"
@@ -209,16 +210,20 @@ static int open_groups(struct agent *a, struct err_info *err)
 	return r;
 }
 
-/* Endpoints of the Service on this node: of one with externalTrafficPolicy Local those are its backends here. */
+/* Ready endpoints of the Service on this node, of the family that has more: those that only terminate do not count, so that
+ * who asks goes elsewhere before the last one ends (k8s.io/kubernetes/pkg/proxy/healthcheck/service_health.go). */
 static unsigned int local_endpoints(void *ctx, const char *ns, const char *name)
 {
 	const struct agent *a = ctx;
-	const struct nat_service *s = dataplane_wanted(&a->dataplane, ns, name);
-	unsigned int n = 0;
+	unsigned int four = 0, six = 0;
+	size_t n;
+	const struct store_slice *v = store_slices(&a->store, ns, name, &n);
 
-	for (size_t i = 0; s && i < s->n_frontends; i++)
-		n = s->frontends[i].n_backends > n ? s->frontends[i].n_backends : n;
-	return n;
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < v[i].object->n_endpoints; k++)
+			if (v[i].object->endpoints[k].ready && text_eq(v[i].object->endpoints[k].node, a->cfg->node_name))
+				(*(v[i].object->family == IP_V4 ? &four : &six))++;
+	return four > six ? four : six;
 }
 
 static int open_http(struct agent *a, struct err_info *err)

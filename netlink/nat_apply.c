@@ -21,6 +21,8 @@
 #define BATCH_LEN_MAX ((size_t)64 * 1024 * 1024)
 /* Rounds of doing without deletions of what is not there, and of replacing what is: one finds all of them. */
 #define ALONE_ROUNDS 4
+/* Steps refused in a row, each isolated, until it is not they that are wrong: the table must be read again. */
+#define BAD_MAX 64
 #define OP_TEXT_MAX (NAT_ELEM_TEXT_MAX + 16)
 
 static void apply_fini(struct nat_apply *a)
@@ -39,6 +41,13 @@ void nat_apply_keep_error(struct nat_apply *a, int r, const struct err_info *err
 	a->result = r;
 	if (a->err)
 		*a->err = *err;
+}
+
+/* An error that concerns all goes before those of single steps. */
+static void give_up(struct nat_apply *a, int r, const struct err_info *err)
+{
+	a->result = 0;
+	nat_apply_keep_error(a, r, err);
 }
 
 /* ---- sending ---- */
@@ -243,6 +252,7 @@ static void done(struct nat_apply *a, size_t lo, size_t hi)
 {
 	a->done += a->n_ops;
 	a->n_made = 0;
+	a->n_bad = 0;
 	for (size_t i = lo; i < hi; i++)
 		settle(a, i);
 }
@@ -422,6 +432,22 @@ static int isolate(struct nat_apply *a, size_t step)
 	free(how);
 	free(a->errors);
 	a->errors = NULL;
+	if (r == 0 && ++a->n_bad > BAD_MAX)
+		give_up(a, r = err_set(&err, -ECANCELED, "%d changes in a row were refused", BAD_MAX), &err);
+	return r;
+}
+
+/* Without its table every step is refused: nothing is to be isolated then. */
+static int require_table(struct nat_apply *a)
+{
+	struct err_info err = ERR_INFO_INIT;
+	bool there, arp;
+	int r = nat_if_present(a->n->sock, &there, &arp, &err);
+
+	if (r == 0 && !there)
+		r = err_set(&err, -ENOENT, "it has gone");
+	if (r < 0)
+		give_up(a, r, &err);
 	return r;
 }
 
@@ -451,6 +477,9 @@ static int apply_some(struct nat_apply *a, size_t lo, size_t hi, size_t *ret_nex
 		nat_apply_keep_error(a, r, &err);
 		return r;
 	}
+	r = require_table(a);
+	if (r < 0)
+		return r;
 	if (next - lo == 1)
 		return isolate(a, lo);
 	mid = lo + (next - lo) / 2;

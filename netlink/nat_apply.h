@@ -24,6 +24,7 @@ struct nat_apply {
 	size_t done, n_ops; /* n_ops: in the batch */
 	int result;	    /* the first step's error */
 	struct err_info *err;
+	unsigned int n_bad; /* steps isolated and refused since one was done */
 
 	/* Chains that the batch makes: known as there while it is being put together, forgotten if it is refused. */
 	struct nat_own_chain **made;

@@ -41,17 +41,19 @@ static bool depends_on_options(enum nat_chain_kind kind)
 	case NAT_CHAIN_BALANCE:
 	case NAT_CHAIN_SERVICES:
 	case NAT_CHAIN_RETURNING:
+	case NAT_CHAIN_BACKENDS:
+	case NAT_CHAIN_RECEIVED:
+	case NAT_CHAIN_SENT:
 	case NAT_CHAIN_ZONE:
 	case NAT_CHAIN_GUARD:
 	case NAT_CHAIN_FIREWALL:
 	case NAT_CHAIN_DNAT:
 		return false;
-	case NAT_CHAIN_RECEIVED:
-	case NAT_CHAIN_BACKENDS:
+	case NAT_CHAIN_MARK:
+	case NAT_CHAIN_COUNT:
 	case NAT_CHAIN_UNMARK:
 	case NAT_CHAIN_SOURCE:
 	case NAT_CHAIN_OPENED:
-	case NAT_CHAIN_SENT:
 	case NAT_CHAIN_ROUTER_INPUT:
 	case NAT_CHAIN_ROUTER_FORWARD:
 	case NAT_CHAIN_INPUT:
@@ -95,26 +97,30 @@ void nat_chain_write(struct nat_writer *w, const struct nat_chain_shape *c, cons
 		return nat_write_services(w);
 	case NAT_CHAIN_RETURNING:
 		return nat_write_returning(w);
+	case NAT_CHAIN_BACKENDS:
+		return nat_write_backends(w);
+	case NAT_CHAIN_RECEIVED:
+		return nat_write_received(w);
+	case NAT_CHAIN_SENT:
+		return nat_write_sent(w);
 	case NAT_CHAIN_ZONE:
 		return nat_write_zone(w);
 	case NAT_CHAIN_GUARD:
 		return nat_write_guard(w);
 	case NAT_CHAIN_FIREWALL:
 		return nat_write_firewalls(w);
-	case NAT_CHAIN_RECEIVED:
-		return nat_write_received(w, c->hook, options);
+	case NAT_CHAIN_MARK:
+		return nat_write_mark(w, options);
 	case NAT_CHAIN_DNAT:
 		return write_jump(w);
-	case NAT_CHAIN_BACKENDS:
-		return nat_write_backends(w, options);
+	case NAT_CHAIN_COUNT:
+		return nat_write_count(w, c->hook, options);
 	case NAT_CHAIN_UNMARK:
 		return nat_write_unmark(w, options);
 	case NAT_CHAIN_SOURCE:
 		return nat_write_source(w, options);
 	case NAT_CHAIN_OPENED:
 		return nat_write_first(w, options);
-	case NAT_CHAIN_SENT:
-		return nat_write_sent(w, options);
 	case NAT_CHAIN_ROUTER_INPUT:
 		return nat_write_router_input(w, &options->router);
 	case NAT_CHAIN_ROUTER_FORWARD:

@@ -22,7 +22,7 @@ void nat_write_services(struct nat_writer *w);
 void nat_write_balance(struct nat_writer *w, const struct frontend *f);
 void nat_write_return(struct nat_writer *w, const struct frontend *f);
 void nat_write_returning(struct nat_writer *w);
-/* First packets of connections that were sent on: nat_write_source() begins with it, too. */
+/* First packets of connections that were sent on; others leave the chain: nat_write_source() begins with it, too. */
 void nat_write_first(struct nat_writer *w, const struct nat_options *options);
 void nat_write_source(struct nat_writer *w, const struct nat_options *options);
 
@@ -38,11 +38,14 @@ void nat_write_sources(struct nat_writer *w, const struct nat_firewall *fw);
 /* How many rules both write. */
 unsigned int nat_firewall_rules(const struct nat_firewall *fw);
 
-void nat_write_received(struct nat_writer *w, uint32_t hook, const struct nat_options *options);
-void nat_write_backends(struct nat_writer *w, const struct nat_options *options);
+void nat_write_mark(struct nat_writer *w, const struct nat_options *options);
+/* hook: NF_INET_*. */
+void nat_write_count(struct nat_writer *w, uint32_t hook, const struct nat_options *options);
+void nat_write_received(struct nat_writer *w);
+void nat_write_backends(struct nat_writer *w);
+void nat_write_sent(struct nat_writer *w);
 void nat_write_unmark(struct nat_writer *w, const struct nat_options *options);
 void nat_write_opened(struct nat_writer *w, const struct nat_options *options);
-void nat_write_sent(struct nat_writer *w, const struct nat_options *options);
 
 void nat_write_router_input(struct nat_writer *w, const struct nat_router *router);
 void nat_write_router_forward(struct nat_writer *w, const struct nat_router *router);

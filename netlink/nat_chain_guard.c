@@ -40,6 +40,15 @@ void nat_write_zone(struct nat_writer *w)
 		write_zone(w, f, true);
 }
 
+/* Packets of connections that are known leave the chain, before any look into a set. */
+static void write_known(struct nat_writer *w)
+{
+	nat_rule_begin(w);
+	nat_match_state(w, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
+	nat_put_verdict(w, (uint32_t)NFT_RETURN);
+	nat_rule_end(w);
+}
+
 /* ---- guard ---- */
 
 enum guard {
@@ -51,20 +60,20 @@ enum guard {
 static void write_guard(struct nat_writer *w, const struct nat_family *f, enum guard guard)
 {
 	nat_rule_begin(w);
+	nat_match_state(w, guard == GUARD_INVALID ? NF_CT_STATE_INVALID_BIT : NF_CT_STATE_BIT(IP_CT_NEW));
 	nat_match_family(w, f);
 	nat_put_destination(w, f, NFT_REG_1);
-	nat_match_set(w, NAT_SET_KIND_VIPS, f);
-	nat_match_state(w, guard == GUARD_INVALID ? NF_CT_STATE_INVALID_BIT : NF_CT_STATE_BIT(IP_CT_NEW));
 	switch (guard) {
 	case GUARD_INVALID:
+		nat_match_set(w, NAT_SET_KIND_VIPS, f);
 		nat_match_local(w, NFT_CMP_EQ, NFTA_FIB_F_DADDR);
 		break;
 	case GUARD_BACKEND:
+		nat_match_set(w, NAT_SET_KIND_VIPS, f);
 		nat_put_source_key(w, f);
 		nat_match_set(w, NAT_SET_KIND_GUARDS, f);
 		break;
 	case GUARD_LATE:
-		nat_put_destination(w, f, NFT_REG_1);
 		nat_put_meta(w, NFT_META_IIF, f->proto);
 		nat_match_set(w, NAT_SET_KIND_HOMES, f);
 		nat_match_local(w, NFT_CMP_NEQ, NFTA_FIB_F_DADDR);
@@ -79,6 +88,7 @@ void nat_write_guard(struct nat_writer *w)
 {
 	static const enum guard guards[] = { GUARD_INVALID, GUARD_BACKEND, GUARD_LATE };
 
+	write_known(w);
 	for (size_t i = 0; i < ARRAY_LEN(guards); i++)
 		for (const struct nat_family *f = nat_families; f < END; f++)
 			write_guard(w, f, guards[i]);
@@ -105,6 +115,7 @@ static void write_unmatched(struct nat_writer *w, enum nat_set_kind kind, const 
 {
 	if (options->unmatched == NAT_UNMATCHED_ACCEPT)
 		return;
+	write_known(w);
 	for (const struct nat_family *f = nat_families; f < END; f++) {
 		if (options->unmatched == NAT_UNMATCHED_REJECT) {
 			begin_unmatched(w, f, kind);
@@ -129,13 +140,14 @@ void nat_write_input(struct nat_writer *w, const struct nat_options *options)
 	write_unmatched(w, NAT_SET_KIND_VIPS, options);
 }
 
+/* What was sent on needs none of the rules that refuse: for it the chain ends with the user's. */
 void nat_write_forward(struct nat_writer *w, const struct nat_options *options)
 {
 	for (const struct nat_family *f = nat_families; f < END; f++) {
 		nat_rule_begin(w);
 		nat_match_dnat(w, NFT_CMP_NEQ);
 		nat_match_vip(w, NAT_SET_KIND_VIPS, f);
-		nat_put_jump(w, NAT_USER_CHAIN);
+		nat_put_goto(w, NAT_USER_CHAIN);
 		nat_rule_end(w);
 	}
 	write_unmatched(w, NAT_SET_KIND_ROUTED, options);

@@ -122,20 +122,22 @@ void nat_write_return(struct nat_writer *w, const struct frontend *front)
 
 void nat_write_first(struct nat_writer *w, const struct nat_options *options)
 {
+	nat_rule_begin(w);
+	nat_match_dnat(w, NFT_CMP_EQ);
+	nat_put_verdict(w, (uint32_t)NFT_RETURN);
+	nat_rule_end(w);
 	nat_write_opened(w, options);
 	nat_rule_begin(w);
-	nat_match_dnat(w, NFT_CMP_NEQ);
 	nat_put_jump(w, "returning");
 	nat_rule_end(w);
 }
 
 /* ---- source NAT ---- */
 
-/* Begins a rule about connections that were sent elsewhere by DNAT and whose VIP stands in the set. */
+/* Begins a rule about connections whose VIP stands in the set; they were sent elsewhere by DNAT (nat_write_first()). */
 static void begin_vip(struct nat_writer *w, const struct nat_family *f, enum nat_set_kind kind)
 {
 	nat_rule_begin(w);
-	nat_match_dnat(w, NFT_CMP_NEQ);
 	nat_match_vip(w, kind, f);
 }
 
@@ -189,7 +191,6 @@ static void match_home(struct nat_writer *w, const struct nat_family *f, uint32_
 static void write_snat(struct nat_writer *w, const struct nat_family *f, bool local)
 {
 	nat_rule_begin(w);
-	nat_match_dnat(w, NFT_CMP_NEQ);
 	match_home(w, f, NFT_META_IIF);
 	if (local) {
 		nat_match_family(w, f);

@@ -33,7 +33,8 @@ struct nat_elem nat_elem_of_member(const struct nat_member *m)
 	_Static_assert((int)NAT_OPENED == (int)NAT_SET_KIND_OPENED && NAT_MEMBER_KIND_N == NAT_SET_KIND_OPENED + 1,
 		       "kinds of sets");
 	return (struct nat_elem){ .set = nat_set_of((enum nat_set_kind)m->kind, (enum ip_family)m->ip.family),
-				  .ip = m->ip, .proto = m->proto, .port = m->port, .ifindex = m->ifindex };
+				  .ip = m->ip, .proto = m->proto, .port = m->kind == NAT_HOME ? 0 : m->port,
+				  .ifindex = m->kind == NAT_HOME ? m->ifindex : 0 };
 }
 
 /* ---- one element ---- */

@@ -25,7 +25,7 @@
 /* A chain of the table that is none of the frame. */
 struct other_chain {
 	char name[NAT_NAME_MAX];
-	bool base, there;
+	bool nat, base, there;
 	unsigned int rules, good, stale; /* all; those of this layout; those of another one of ours */
 };
 
@@ -144,6 +144,7 @@ static int on_chain(void *ctx, const struct nlmsghdr *nlh)
 	seen->others = v;
 	memset(&seen->others[seen->n_others], 0, sizeof(*seen->others));
 	seen->others[seen->n_others].base = c.base;
+	seen->others[seen->n_others].nat = c.nat;
 	if (text_copy(seen->others[seen->n_others].name, NAT_NAME_MAX, c.name))
 		seen->n_others++;
 	return 0;
@@ -153,11 +154,12 @@ static void note_other_rule(struct seen *seen, const struct nat_seen_rule *rule)
 {
 	struct other_chain *c = find_other(seen, rule->chain);
 	const bool ours = text_starts(rule->comment, NAT_LAYOUT_PREFIX);
-	const bool good = text_eq(rule->comment, NAT_LAYOUT) || text_starts(rule->comment, NAT_LAYOUT " ");
+	bool good = text_eq(rule->comment, NAT_LAYOUT) || text_starts(rule->comment, NAT_LAYOUT " ");
 	void *v = seen->stale;
 
 	if (!c)
 		return; /* made after the chains were read */
+	good = good && !c->base; /* no hooked chain comes and goes: it was one of the frame */
 	c->rules++;
 	c->good += good;
 	if (!ours || good || !reserve(seen, &v, seen->n_stale, &seen->cap_stale, sizeof(*seen->stale)))
@@ -473,7 +475,7 @@ static bool is_firewall(const struct other_chain *c)
 	return text_starts(c->name, NAT_FIREWALL_PREFIX);
 }
 
-/* Chains of another layout that are empty now.  One that something of somebody else's jumps to stays, as do those that
+/* Chains of another layout that are empty now, but for NAT chains (nat_layout.h).  One that something of somebody else's jumps to stays, as do those that
  * come and go: they are nat_apply.c's. */
 static void remove_former_chains(struct nlsock *s, struct frame_batch *f, const struct seen *seen)
 {
@@ -483,7 +485,7 @@ static void remove_former_chains(struct nlsock *s, struct frame_batch *f, const 
 		struct err_info err = ERR_INFO_INIT;
 		struct batch b;
 
-		if (c->base || c->stale == 0 || c->stale != c->rules || is_firewall(c) || own_broken(f, c) != -ENOENT)
+		if (c->nat || c->stale == 0 || c->stale != c->rules || is_firewall(c) || own_broken(f, c) != -ENOENT)
 			continue;
 		batch_init(&b, buf, sizeof(buf));
 		if (nat_frame_del_chain(&b, c->name) < 0)

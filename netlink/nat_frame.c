@@ -451,14 +451,17 @@ int nat_frame_parse_set(const void *data, size_t len, struct nat_seen_set *ret)
 
 int nat_frame_parse_chain(const void *data, size_t len, struct nat_seen_chain *ret)
 {
-	const struct nlattr *tb[NFTA_CHAIN_HOOK + 1];
-	int r = open_message(data, len, NFT_MSG_NEWCHAIN, tb, NFTA_CHAIN_HOOK);
+	const struct nlattr *tb[NFTA_CHAIN_TYPE + 1];
+	int r = open_message(data, len, NFT_MSG_NEWCHAIN, tb, NFTA_CHAIN_TYPE);
+	const char *type;
 
 	if (r < 0)
 		return r;
 	if (!attr_text(tb[NFTA_CHAIN_NAME]))
 		return -EBADMSG;
-	*ret = (struct nat_seen_chain){ .name = attr_text(tb[NFTA_CHAIN_NAME]), .base = tb[NFTA_CHAIN_HOOK] };
+	type = attr_text(tb[NFTA_CHAIN_TYPE]);
+	*ret = (struct nat_seen_chain){ .name = attr_text(tb[NFTA_CHAIN_NAME]), .base = tb[NFTA_CHAIN_HOOK],
+					.nat = type && text_eq(type, "nat") };
 	return 0;
 }
 

@@ -62,7 +62,7 @@ MUST_USE int nat_frame_parse_set(const void *data, size_t len, struct nat_seen_s
 
 struct nat_seen_chain {
 	const char *name;
-	bool base; /* hooked */
+	bool base, nat; /* hooked; of the type nat */
 };
 MUST_USE int nat_frame_parse_chain(const void *data, size_t len, struct nat_seen_chain *ret);
 

@@ -27,8 +27,9 @@ uint32_t nat_if_port(const struct nat_if *n);
 MUST_USE int nat_if_ensure(struct nat_if *n, const struct nat_options *options, struct err_info *err);
 
 /* With counters (the options of the last nat_if_ensure()) a member of NAT_GUARD stands for one each of NAT_BACKEND and
- * NAT_OPENED, too, and NAT_RECEIVED for NAT_SENT: they are added, deleted and read as one.  An element that is there
- * already keeps its counter.
+ * NAT_OPENED, too, and NAT_RECEIVED for NAT_SENT: they are added, deleted and read as one, and where one of them lacks
+ * the member is partial.  Without, elements of the counted sets are read as members of their own kinds, so that they go.
+ * An element that is there already keeps its counter.
  *
  * What the kernel holds, but for the contents of slots; freed by nat_read_free().  Time linear but for sets of more than some
  * 100,000 elements.  The sets of former backends and of clients that return to theirs are not read: they empty
@@ -46,7 +47,8 @@ MUST_USE int nat_if_verify(struct nat_if *n, const struct frontend *const *v, si
  * elements and chains changed (set on failure too).  EBUSY, ENOBUFS, EINTR are retried, at most 5 times with growing
  * pauses.  Deleting what is not there is no error; adding what is there with another value replaces it.  An element refused:
  * that step alone is left out, the rest is applied, and the first such error is returned with its element named in err.
- * Errors that concern all (-EPERM, -ETIMEDOUT, -ENOMEM) end it.
+ * Errors that concern all end it: -EPERM, -ETIMEDOUT, -ENOMEM, -ENOENT (the table has gone), -ECANCELED (so many in a row were
+ * refused that it is not they that are wrong), those of the socket.
  * Chains that fell out of use are removed afterwards, or by a later call (before Linux 6.2 the reference of a deleted map
  * element goes late). */
 MUST_USE int nat_if_apply(struct nat_if *n, const struct nat_plan *plan, size_t *ret_done, struct err_info *err);

@@ -19,14 +19,14 @@
  *	chain zone-prerouting { type filter hook prerouting priority -300;
  *		ip saddr @vips4 ip daddr . meta l4proto . th dport @guards4 ct zone set 19528;
  *		ip daddr @vips4 ip saddr . meta l4proto . th sport @guards4 fib daddr type != local ct zone set 19528; }
- *	chain guard-prerouting { type filter hook prerouting priority -150;	(each: counter name drop-invalid drop)
- *		ip daddr @vips4 ct state invalid fib daddr type local;
- *		ip daddr @vips4 ct state new ip saddr . meta l4proto . th sport @guards4;
- *		ip daddr @vips4 ct state new ip daddr . iif @homes4 fib daddr type != local; }
+ *	chain guard-prerouting { type filter hook prerouting priority -150;
+ *		ct state established,related return;		(each of the others: counter name drop-invalid drop)
+ *		ct state invalid ip daddr @vips4 fib daddr type local;
+ *		ct state new ip daddr @vips4 ip saddr . meta l4proto . th sport @guards4;
+ *		ct state new ip daddr . iif @homes4 fib daddr type != local; }
  *	chain filter-prerouting { type filter hook prerouting priority -140; SERVICE vmap @firewalls4; }
- *	chain received-prerouting, received-output { type filter hook prerouting, output priority -130;
- *		SERVICE @received4;						(counters)
- *		ip daddr @vips4 ct state new meta mark set meta mark | 0x4000; }	(forward_mark, prerouting)
+ *	chain mark-prerouting { type filter hook prerouting priority -130;		(forward_mark)
+ *		ct state new ip daddr @vips4 meta mark set meta mark | 0x4000; }
  *	chain nat-prerouting, nat-output { type nat hook prerouting, output priority -110; jump services; }
  *	chain services { SERVICE vmap @dispatch4; }
  *	chain hash-61 { dnat ip to SERVICE . jhash ip saddr . th sport mod 61 map @slots4; }
@@ -34,36 +34,44 @@
  *	chain source-61 { dnat ip to SERVICE . jhash ip saddr mod 61 map @slots4; }	(one of each for every size class)
  *	chain turn-3-192.0.2.1-tcp-80 { dnat ip to SERVICE . numgen inc mod 3 map @turns4; }
  *	chain source-61-10800s { dnat ip to SERVICE . ip saddr map @clients4; and the rule of source-61 }
- *	chain backends-prerouting, backends-output { type filter hook prerouting, output priority -90;	(counters)
- *		ct status dnat ct direction original ct original ip daddr @vips4 SERVICE @backends4; }
+ *	chain count-prerouting, count-output { type filter hook prerouting, output priority -90;	(counters)
+ *		ct status ! dnat return;
+ *		iiftype loopback return;				(prerouting)
+ *		ct direction reply goto sent;
+ *		goto received; }
+ *	chain received { meta l4proto tcp						(udp and sctp, too)
+ *		ct original ip daddr . meta l4proto . ct original proto-dst @received4 goto backends; }
+ *	chain backends { SERVICE @backends4; }
+ *	chain sent { meta l4proto tcp							(udp and sctp, too)
+ *		ct original ip daddr . meta l4proto . ct original proto-dst @sent4 return; }
  *	chain router-input, router-forward { type filter hook input, forward priority -10; see nat_chain_router.c }
  *	chain filter-input { type filter hook input priority 0;		(unmatched; drop likewise, accept: nothing)
+ *		ct state established,related return;
  *		ip daddr @vips4 ct status ! dnat ct state new,invalid,untracked counter name drop-unmatched
  *			reject with ...; }
  *	chain filter-forward { type filter hook forward priority 0;
- *		ct status dnat ct original ip daddr @vips4 jump user-forward; and filter-input's rules with @routed4 }
+ *		ct status dnat ct original ip daddr @vips4 goto user-forward; and filter-input's rules with @routed4 }
  *	chain user-forward { the user's rules }
  *	chain unmark-postrouting { type filter hook postrouting priority 80;	(forward_mark)
  *		meta mark & 0x4000 != 0 ct status dnat ct original ip daddr @vips4 meta mark set meta mark & 0xffffbfff; }
  *	chain nat-postrouting { type nat hook postrouting priority 90;
- *		ct status dnat ct direction original ct original ip daddr @vips4 SERVICE @opened4;	(counters)
- *		ct status dnat jump returning;
- *		ct status dnat ct original ip daddr @keeps4 ip saddr . ip daddr @hairpins4 masquerade;
- *		ct status dnat ct original ip daddr @keeps4 fib saddr type local masquerade;
- *		ct status dnat ct original ip daddr @keeps4 accept;
- *		ct status dnat ct original ip daddr @vips4 ip daddr @former4 tcp flags syn / syn,ack masquerade;
- *		ct status dnat ct original ip daddr @vips4 ip daddr @former4 meta l4proto != tcp masquerade;
- *		ct status dnat ct original ip daddr . iif @homes4 ct original ip daddr . oif @homes4
+ *		ct status ! dnat return;
+ *		ct direction original ct original ip daddr @vips4 SERVICE @opened4;	(counters)
+ *		jump returning;
+ *		ct original ip daddr @keeps4 ip saddr . ip daddr @hairpins4 masquerade;
+ *		ct original ip daddr @keeps4 fib saddr type local masquerade;
+ *		ct original ip daddr @keeps4 accept;
+ *		ct original ip daddr @vips4 ip daddr @former4 tcp flags syn / syn,ack masquerade;
+ *		ct original ip daddr @vips4 ip daddr @former4 meta l4proto != tcp masquerade;
+ *		ct original ip daddr . iif @homes4 ct original ip daddr . oif @homes4
  *			snat ip to ct original ip daddr;
- *		ct status dnat ct original ip daddr . iif @homes4 ip daddr @locals4 snat ip to ct original ip daddr;
- *		ct status dnat ct original ip daddr @vips4 masquerade; }
- *	chain nat-input { type nat hook input priority 90; the first two rules of nat-postrouting }
+ *		ct original ip daddr . iif @homes4 ip daddr @locals4 snat ip to ct original ip daddr;
+ *		ct original ip daddr @vips4 masquerade; }
+ *	chain nat-input { type nat hook input priority 90; the first rules of nat-postrouting up to the jump }
  *	chain returning { meta l4proto tcp ct original ip daddr . meta l4proto . ct original proto-dst vmap @returns4; }
  *	chain return-61-10800s { meta l4proto tcp update @clients4 {	(udp and sctp, too)
  *		ct original ip daddr . meta l4proto . ct original proto-dst . ct original ip saddr timeout 10800s :
  *		ct reply ip saddr . ct reply proto-src }; }
- *	chain sent-postrouting, sent-input { type filter hook postrouting, input priority 110;		(counters)
- *		ct status dnat ct direction reply ct original ip daddr @vips4 ip saddr . meta l4proto . th sport @sent4; }
  *	chain firewall-namespace/name { ct state new jump sources-namespace/name;
  *		limit rate over ... counter name drop-rate drop;
  *		ct state new add @connections4-namespace/name { ip saddr ct count over 10 }
@@ -98,6 +106,10 @@
  * Firewall.  It holds for what comes to a VIP from elsewhere, as long as the destination is the VIP.  This node's own
  * packets are not asked: whoever sends them could ask the backends themselves.
  *
+ * Counting.  Each packet of a connection comes by prerouting or, this node's own, by output, answers likewise: there
+ * conntrack tells its VIP's port, whichever way it goes.  What this node sends to itself comes by both, and is counted
+ * at output.
+ *
  * Unmatched.  "accept" has no rules: a flow that a program of this node has answered is kept from backends that come
  * later for as long as it lasts.
  *
@@ -125,14 +137,13 @@
 #define NAT_PRIORITY_ZONE (-300)     /* before conntrack, -200 */
 #define NAT_PRIORITY_GUARD (-150)    /* after it, before DNAT */
 #define NAT_PRIORITY_FIREWALL (-140) /* the destination is still the VIP */
-#define NAT_PRIORITY_RECEIVED (-130)
+#define NAT_PRIORITY_MARK (-130)
 #define NAT_PRIORITY_DNAT (-110)
-#define NAT_PRIORITY_BACKENDS (-90) /* DNAT is done, by the one hook of all NAT chains, -100 */
+#define NAT_PRIORITY_COUNT (-90) /* DNAT is done, by the one hook of all NAT chains, -100 */
 #define NAT_PRIORITY_ROUTER (-10)
 #define NAT_PRIORITY_FILTER 0
 #define NAT_PRIORITY_UNMARK 80
 #define NAT_PRIORITY_SNAT 90
-#define NAT_PRIORITY_SENT 110 /* source NAT is done, at 100 */
 
 /* Clients that return to their backend, of all Services together and each family. */
 #define NAT_CLIENTS_MAX 1048576
@@ -216,16 +227,18 @@ enum nat_chain_kind {
 	NAT_CHAIN_BALANCE,	  /* picks a slot */
 	NAT_CHAIN_SERVICES,	  /* dispatches */
 	NAT_CHAIN_RETURNING,	  /* dispatches connections that are to be remembered */
+	NAT_CHAIN_BACKENDS,	  /* counts what backends get */
+	NAT_CHAIN_RECEIVED,	  /* counts what clients send */
+	NAT_CHAIN_SENT,		  /* counts answers */
 	NAT_CHAIN_ZONE,		  /* hooked: another holder's connections apart */
 	NAT_CHAIN_GUARD,	  /* hooked: drops what would be entered the wrong way round */
 	NAT_CHAIN_FIREWALL,	  /* hooked: the Services' firewalls */
-	NAT_CHAIN_RECEIVED,	  /* hooked: before DNAT: marks, and counts what clients send */
+	NAT_CHAIN_MARK,		  /* hooked: before DNAT: marks new connections */
 	NAT_CHAIN_DNAT,		  /* hooked: jumps to the services */
-	NAT_CHAIN_BACKENDS,	  /* hooked: after DNAT: counts what backends get */
+	NAT_CHAIN_COUNT,	  /* hooked: after DNAT: goes to what counts */
 	NAT_CHAIN_UNMARK,	  /* hooked: takes the mark off again */
 	NAT_CHAIN_SOURCE,	  /* hooked: source NAT; counts connections */
 	NAT_CHAIN_OPENED,	  /* hooked: counts connections to backends on this very node */
-	NAT_CHAIN_SENT,		  /* hooked: counts answers */
 	NAT_CHAIN_ROUTER_INPUT,	  /* hooked: router mode */
 	NAT_CHAIN_ROUTER_FORWARD, /* hooked */
 	NAT_CHAIN_INPUT,	  /* hooked: refuses what reached this node itself because no backend took it */
@@ -274,8 +287,8 @@ enum ip_family nat_sticky_family(const char *name);
 /* "firewall-namespace/name".  Its sets, when it limits connections: "connections4-namespace/name", "connections6-...". */
 #define NAT_FIREWALL_PREFIX "firewall-"
 char *nat_firewall_chain(const char *firewall, char buf[static NAT_NAME_MAX]);
-/* "sources-namespace/name": where the Service's connections may come from; made and removed with the firewall.  The comment of
- * all rules of both chains tells the firewall's digest and how many these are. */
+/* "sources-namespace/name": where the Service's connections may come from; made and removed with the firewall.  The
+ * comment of all rules of both chains tells the firewall's digest and how many these are. */
 #define NAT_SOURCES_PREFIX "sources-"
 char *nat_sources_chain(const char *firewall, char buf[static NAT_NAME_MAX]);
 char *nat_firewall_set(const char *firewall, enum ip_family family, char buf[static NAT_NAME_MAX]);

@@ -83,15 +83,17 @@ static int keep_name(struct reading *x, const char *name, size_t *ret)
 
 static int add_member(struct reading *x, const struct nat_elem *e)
 {
+	/* The plain sets' kinds are the members'. */
+	struct nat_member m = { .ip = e->ip, .kind = (uint8_t)e->set->kind, .proto = e->proto, .port = e->port };
 	void *v = x->d.members;
 	int r = nat_list_reserve(&v, x->d.n_members + 1, &x->cap_members, sizeof(*x->d.members));
 
 	if (r < 0)
 		return r;
 	x->d.members = v;
-	/* The plain sets' kinds are the members'. */
-	x->d.members[x->d.n_members++] = (struct nat_member){ .ip = e->ip, .kind = (uint8_t)e->set->kind,
-							      .proto = e->proto, .port = e->port, .ifindex = e->ifindex };
+	if (m.kind == NAT_HOME)
+		m.ifindex = e->ifindex;
+	x->d.members[x->d.n_members++] = m;
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
 #include <linux/if.h>
+#include <linux/if_arp.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_nat.h>
@@ -285,6 +286,14 @@ void nat_match_direction(struct nat_writer *w, uint8_t dir)
 	nat_put_cmp(w, NFT_CMP_EQ, NFT_REG_1, &dir, sizeof(dir));
 }
 
+void nat_match_loopback(struct nat_writer *w)
+{
+	static const uint16_t loopback = ARPHRD_LOOPBACK;
+
+	nat_put_meta(w, NFT_META_IIFTYPE, NFT_REG_1);
+	nat_put_cmp(w, NFT_CMP_EQ, NFT_REG_1, &loopback, sizeof(loopback));
+}
+
 void nat_match_local(struct nat_writer *w, uint32_t op, uint32_t flags)
 {
 	static const uint32_t local = RTN_LOCAL;
@@ -331,12 +340,22 @@ void nat_put_verdict(struct nat_writer *w, uint32_t verdict)
 	APPEND(w, "immediate", { NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT }, { NFTNL_EXPR_IMM_VERDICT, verdict });
 }
 
-void nat_put_jump(struct nat_writer *w, const char *chain)
+static void put_chain(struct nat_writer *w, int verdict, const char *chain)
 {
 	struct nftnl_expr *e = APPEND(w, "immediate", { NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT },
-				      { NFTNL_EXPR_IMM_VERDICT, (uint32_t)NFT_JUMP });
+				      { NFTNL_EXPR_IMM_VERDICT, (uint32_t)verdict });
 
 	set_text(w, e, NFTNL_EXPR_IMM_CHAIN, chain);
+}
+
+void nat_put_jump(struct nat_writer *w, const char *chain)
+{
+	put_chain(w, NFT_JUMP, chain);
+}
+
+void nat_put_goto(struct nat_writer *w, const char *chain)
+{
+	put_chain(w, NFT_GOTO, chain);
 }
 
 void nat_put_counter(struct nat_writer *w, enum nat_drop why)

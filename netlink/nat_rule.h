@@ -92,6 +92,8 @@ void nat_match_dnat(struct nat_writer *w, uint32_t op);
 void nat_match_state(struct nat_writer *w, uint32_t bits);
 /* dir: IP_CT_DIR_*. */
 void nat_match_direction(struct nat_writer *w, uint8_t dir);
+/* The packet came by the loopback interface. */
+void nat_match_loopback(struct nat_writer *w);
 /* The packet's address in question is (NFT_CMP_EQ) or is not (NFT_CMP_NEQ) one of this node; flags: NFTA_FIB_F_*ADDR. */
 void nat_match_local(struct nat_writer *w, uint32_t op, uint32_t flags);
 /* op: NFT_CMP_*. */
@@ -104,6 +106,8 @@ void nat_match_source_net(struct nat_writer *w, const struct ip_net *net);
 /* NF_DROP, NF_ACCEPT, NFT_RETURN. */
 void nat_put_verdict(struct nat_writer *w, uint32_t verdict);
 void nat_put_jump(struct nat_writer *w, const char *chain);
+/* A jump whose way back leads past the rest of this chain. */
+void nat_put_goto(struct nat_writer *w, const char *chain);
 void nat_put_counter(struct nat_writer *w, enum nat_drop why);
 /* TCP reset, or ICMP port unreachable. */
 void nat_put_reject(struct nat_writer *w, const struct nat_family *f, bool reset);

@@ -63,8 +63,10 @@ struct nat_member {
 	struct ip ip;
 	uint8_t kind;  /* enum nat_member_kind */
 	uint8_t proto; /* IPPROTO_*, or 0 where the kind has none */
-	uint16_t port; /* host byte order; likewise */
-	uint32_t ifindex; /* NAT_HOME, else 0 */
+	union {	       /* one or the other: there are hundreds of thousands of members */
+		uint16_t port;	  /* all but NAT_HOME: host byte order, or 0 where the kind has none */
+		uint32_t ifindex; /* NAT_HOME */
+	};
 };
 
 /* ---- the firewall of a Service ---- */
@@ -103,7 +105,8 @@ struct nat_change {
 };
 
 /* What is to be done, in this order: members added; firewalls written; changes, first those without a 'now'; firewalls
- * that nobody has any more removed; members deleted.  Points into the nat_services and the arena it was made in. */
+ * that nobody has any more removed; members deleted.  Members of a kind stand together.  Points into the nat_services and
+ * the arena it was made in. */
 struct nat_plan {
 	const struct nat_member *add;
 	size_t n_add;
@@ -195,7 +198,13 @@ static inline int frontend_cmp(const struct frontend *a, const struct frontend *
 	return (a->port > b->port) - (a->port < b->port);
 }
 
-/* Order of members: kind, address, proto, port, interface. */
+/* Port or interface. */
+static inline uint32_t nat_member_number(const struct nat_member *m)
+{
+	return m->kind == NAT_HOME ? m->ifindex : m->port;
+}
+
+/* Order of members: kind, address, proto, port or interface. */
 static inline int nat_member_cmp(const struct nat_member *a, const struct nat_member *b)
 {
 	int c = (a->kind > b->kind) - (a->kind < b->kind);
@@ -204,7 +213,5 @@ static inline int nat_member_cmp(const struct nat_member *a, const struct nat_me
 		c = ip_cmp(&a->ip, &b->ip);
 	if (c == 0)
 		c = (a->proto > b->proto) - (a->proto < b->proto);
-	if (c == 0)
-		c = (a->port > b->port) - (a->port < b->port);
-	return c ? c : (a->ifindex > b->ifindex) - (a->ifindex < b->ifindex);
+	return c ? c : (nat_member_number(a) > nat_member_number(b)) - (nat_member_number(a) < nat_member_number(b));
 }

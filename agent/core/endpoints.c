@@ -40,13 +40,22 @@ static bool listed(const char *const *names, size_t n, const char *name)
 	return false;
 }
 
+static size_t endpoints_bound(const struct wanted_input *in)
+{
+	const size_t faces = in->n_ips * in->service->n_ports;
+	const size_t each = ENDPOINTS_OF_ALL_PORTS / (faces ? faces : 1);
+
+	return each < ENDPOINTS_MAX ? each : ENDPOINTS_MAX;
+}
+
 size_t endpoints_count(const struct wanted_input *in)
 {
+	const size_t bound = endpoints_bound(in);
 	size_t n = 0;
 
 	for (size_t i = 0; i < in->n_slices; i++)
 		n += in->slices[i]->n_endpoints;
-	return n;
+	return n < bound ? n : bound;
 }
 
 bool endpoints_is_here(const struct wanted_input *in, const struct endpoint *ep)
@@ -161,13 +170,14 @@ static uint16_t weight_of(const struct wanted_input *in, const struct endpoint *
 
 static size_t collect(const struct choice *c, struct backend *v)
 {
+	const size_t bound = endpoints_bound(c->in);
 	size_t n = 0;
 
 	for (size_t i = 0; i < c->in->n_slices; i++) {
 		const struct slice *slice = c->in->slices[i];
 		const uint16_t number = slice_port_number(slice, c);
 
-		for (size_t e = 0; number && e < slice->n_endpoints; e++) {
+		for (size_t e = 0; number && n < bound && e < slice->n_endpoints; e++) {
 			const struct endpoint *ep = &slice->endpoints[e];
 
 			if (counts(c, ep) && in_scope(c, ep))
@@ -181,13 +191,14 @@ size_t endpoints_draining(const struct wanted_input *in, uint8_t family, const s
 			  struct ip_port *v)
 {
 	const struct choice c = { .in = in, .port = port, .family = family, .ready = false, .scope = SCOPE_ALL };
+	const size_t bound = endpoints_bound(in);
 	size_t n = 0;
 
 	for (size_t i = 0; i < in->n_slices; i++) {
 		const struct slice *slice = in->slices[i];
 		const uint16_t number = slice_port_number(slice, &c);
 
-		for (size_t e = 0; number && e < slice->n_endpoints; e++)
+		for (size_t e = 0; number && n < bound && e < slice->n_endpoints; e++)
 			if (counts(&c, &slice->endpoints[e]))
 				v[n++] = (struct ip_port){ slice->endpoints[e].ip, number };
 	}

@@ -8,7 +8,12 @@
 #include "agent/core/slots.h"
 #include "agent/core/wanted.h"
 
-/* The endpoints of all slices: more backends than these no port has. */
+/* Of each port so many endpoints are looked at, the first in the order of the slices; fewer where a Service has very many ports,
+ * so that what one Service costs is bounded.  1,000 endpoints of each of 100 ports and both families are always looked at. */
+#define ENDPOINTS_MAX 10000
+#define ENDPOINTS_OF_ALL_PORTS 200000
+
+/* The endpoints that are looked at: more backends than these no port has. */
 size_t endpoints_count(const struct wanted_input *in);
 
 /* Whether the endpoint is on this node. */

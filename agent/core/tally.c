@@ -22,9 +22,9 @@ static size_t home_of(const struct tally *t, const struct nat_member *m)
 	uint64_t h;
 
 	memcpy(w, m->ip.b, sizeof(w));
-	h = hash_mix(w[0] ^ ((uint64_t)m->ip.family << 56 | (uint64_t)m->kind << 48 | (uint64_t)m->proto << 40 | m->ifindex));
+	h = hash_mix(w[0] ^ ((uint64_t)m->ip.family << 56 | (uint64_t)m->kind << 48 | (uint64_t)m->proto << 40 |
+		     nat_member_number(m)));
 	h = hash_mix(h ^ w[1]);
-	h = hash_mix(h + m->port);
 	return (size_t)h & (t->cap - 1);
 }
 

@@ -7,6 +7,8 @@
 
 #include "agent/base/nat.h"
 
+#define TURNS_MAX 131072 /* backends times slots */
+
 static uint32_t sum_of(const struct backend *backends, size_t n)
 {
 	uint32_t sum = 0;
@@ -38,6 +40,26 @@ uint16_t turns_count(const struct backend *backends, size_t n)
 	return (uint16_t)slots;
 }
 
+/* In as many rounds as the largest share. */
+static void go_round(const struct backend *backends, size_t n, uint16_t *slots, int32_t *gained)
+{
+	const uint32_t sum = sum_of(backends, n);
+	int32_t most = 0;
+	size_t at = 0;
+
+	for (size_t i = 0; i < n; i++)
+		most = (int32_t)share_of(&backends[i], n, sum) > most ? (int32_t)share_of(&backends[i], n, sum) : most;
+	for (int32_t round = 0; round < most; round++) {
+		for (size_t i = 0; i < n; i++) {
+			gained[i] += (int32_t)share_of(&backends[i], n, sum);
+			if (gained[i] < most)
+				continue;
+			gained[i] -= most;
+			slots[at++] = (uint16_t)i;
+		}
+	}
+}
+
 int turns_fill(const struct backend *backends, size_t n, uint16_t *slots, struct arena *scratch)
 {
 	const uint16_t n_slots = turns_count(backends, n);
@@ -49,7 +71,9 @@ int turns_fill(const struct backend *backends, size_t n, uint16_t *slots, struct
 		return -ENOSPC;
 	for (size_t i = 0; n_slots == n && i < n; i++)
 		slots[i] = (uint16_t)i;
-	for (size_t i = 0; n_slots != n && i < n_slots; i++) {
+	if (n_slots != n && n * n_slots > TURNS_MAX)
+		go_round(backends, n, slots, gained);
+	for (size_t i = 0; n_slots != n && n * n_slots <= TURNS_MAX && i < n_slots; i++) {
 		size_t richest = 0;
 
 		for (size_t k = 0; k < n; k++) {

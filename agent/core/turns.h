@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* turns.h: fills the slots of a frontend that gives new connections to its backends in turn.  A counter goes round the
  * slots, so the shares are exact, and a backend's turns are spread as evenly as they can be (smooth weighted round robin: in
- * each turn everybody gains his weight, the richest goes and pays the sum of all weights).  Pure. */
+ * each turn everybody gains his weight, the richest goes and pays the sum of all weights).  Where that would take long, in
+ * rounds instead: in each everybody gains his weight, and who has as much as the heaviest has a turn.  Pure. */
 #pragma once
 
 #include <stddef.h>
@@ -15,6 +16,6 @@
  * NAT_SLOTS_MAX the shares are only about right: each has one slot, the others go by weight. */
 uint16_t turns_count(const struct backend *backends, size_t n);
 
-/* Fills slots[0..turns_count()) with indices into 'backends'.  Time n * slots, but n where all weigh 1.
+/* Fills slots[0..turns_count()) with indices into 'backends'.  Below a millisecond.
  * 'scratch' serves during the call only (its use is undone).  -ENOSPC: scratch too small. */
 MUST_USE int turns_fill(const struct backend *backends, size_t n, uint16_t *slots, struct arena *scratch);

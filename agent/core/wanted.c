@@ -182,12 +182,17 @@ static void add_homes(struct builder *b)
 /* Ready or not: a connection may still go there. */
 static void add_locals(struct builder *b)
 {
+	size_t left = endpoints_count(b->in);
+
 	for (size_t i = 0; i < b->in->n_slices; i++) {
 		const struct slice *slice = b->in->slices[i];
 
-		for (size_t e = 0; e < slice->n_endpoints; e++)
-			if (endpoints_is_here(b->in, &slice->endpoints[e]))
-				add_member(b, &(struct nat_member){ .ip = slice->endpoints[e].ip, .kind = NAT_LOCAL });
+		for (size_t e = 0; left > 0 && e < slice->n_endpoints; e++) {
+			if (!endpoints_is_here(b->in, &slice->endpoints[e]))
+				continue;
+			add_member(b, &(struct nat_member){ .ip = slice->endpoints[e].ip, .kind = NAT_LOCAL });
+			left--;
+		}
 	}
 }
 

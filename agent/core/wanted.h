@@ -58,10 +58,10 @@ struct wanted_input {
  * weighs; else 1.  Those of weight 0 count only when no other is left.  A port has NAT_SLOTS_MAX backends at most, the first
  * in order.
  *
- * Members: NAT_VIP, NAT_GUARD (every backend, and endpoints that serve and terminate), NAT_LOCAL and NAT_HOME (where source NAT may be to the VIP itself, so that a
- * connection outlives the holder: the backend is on this node, ready or not, or the packet leaves by the VIP's own
- * interface), NAT_KEEP and NAT_HAIRPIN (externalTrafficPolicy Local), NAT_ROUTED, and with 'counters' NAT_RECEIVED of
- * every frontend.
+ * Members: NAT_VIP, NAT_GUARD (every backend, and endpoints that serve and terminate), NAT_LOCAL and NAT_HOME (where source
+ * NAT may be to the VIP itself, so that a connection outlives the holder: the backend is on this node, ready or not, or the
+ * packet leaves by the VIP's own interface), NAT_KEEP and NAT_HAIRPIN (externalTrafficPolicy Local), NAT_ROUTED, and with
+ * 'counters' NAT_RECEIVED of every frontend.
  *
  * A firewall where the Service has limits and any frontend.
  *

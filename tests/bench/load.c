@@ -359,9 +359,14 @@ static void talk_wait(struct talks *t)
 	}
 	if (n == EVENTS)
 		return;
-	for (size_t i = 0; i < t->n; i++)
-		if (t->v[i].waiting && now_ns() >= t->v[i].until)
+	for (size_t i = 0; i < t->n; i++) {
+		if (!t->v[i].waiting || now_ns() < t->v[i].until)
+			continue;
+		if (t->type == SOCK_DGRAM)
+			talk_over(t, &t->v[i], "timeout"); /* a datagram may be lost: the next may not be */
+		else
 			talk_failed(t, &t->v[i], "timeout");
+	}
 }
 
 static void talk_round(struct talks *t, void (*ask)(struct talks *t, struct talk *c))

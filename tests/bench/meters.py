@@ -18,6 +18,10 @@ PROBE_US = 200
 CHANGE_S = 120
 
 
+class TooSlow(Exception):
+    """A change that had not come to the kernel after CHANGE_S."""
+
+
 class Load:
     """Runs load.c in the lab's hosts."""
 
@@ -46,7 +50,7 @@ class Load:
         def moment():
             line = wait_line(process, CHANGE_S)
             if not line:
-                raise LabError(f"{address} {port}: {backend} did not answer within {CHANGE_S} s")
+                raise TooSlow(f"{address} {port}: {backend} did not answer within {CHANGE_S} s")
             return int(line)
         try:
             if wait_line(process, 10) != "ready":

@@ -3,9 +3,9 @@
 The node has the three interfaces of tests/golden/trace/README.md and nothing else but a way to the API server.  A packet is
 put in at one of them (or a process of the node connects), and what comes out is compared with the line's verdict:
 
-    backends    all of them are met (one, where the line gives the source port) and nobody else is, each by the interface that
-                it is reached by, from the source that it says
-    reject      a TCP reset or an ICMP error at once; somebody listens on that port, so it is not the port that is shut
+    backends    all of them are met (one, where the line gives the source port) and nobody else is, each by the interface
+                that it is reached by, from the source that it says
+    reject      a TCP reset or an ICMP error at once; somebody listens on that port: it is not the port that is shut
     drop WHY    nothing comes out, and the counter of that reason goes up
     accept      somebody on the node answers
     pass        likewise, or the packet comes out as it went in
@@ -40,8 +40,9 @@ POOL = ["192.0.2.8-192.0.2.15", "2001:db8:1::10-2001:db8:1::1f"]
 NODE = ("192.0.2.1", "2001:db8:1::1")
 # The node's own addresses, the ways by each interface, and which of them end on the link.
 INTERFACES = {
-    "lan": ("192.0.2.1/24", "2001:db8:1::1/64", [("203.0.113.0/24", "192.0.2.254"), ("2001:db8:2::/64", "2001:db8:1::fe"),
-                                                 ("198.51.100.128/26", "192.0.2.253"), ("2001:db8:4::/64", "2001:db8:1::fd")]),
+    "lan": ("192.0.2.1/24", "2001:db8:1::1/64",
+            [("203.0.113.0/24", "192.0.2.254"), ("2001:db8:2::/64", "2001:db8:1::fe"),
+             ("198.51.100.128/26", "192.0.2.253"), ("2001:db8:4::/64", "2001:db8:1::fd")]),
     "pods": ("198.51.100.126/25", "2001:db8:3::fe/64", []),
     "overlay": ("198.51.100.254/26", "2001:db8:5::fe/64", []),
 }
@@ -130,8 +131,9 @@ class Place:
             if not self.holder:
                 self.plane.api.create(LEASE.rpartition("/")[0], {
                     "metadata": {"name": LEASE.rpartition("/")[2]},
-                    "spec": {"holderIdentity": "other_00000000_00000000", "leaseDurationSeconds": 3600, "leaseTransitions": 0,
-                             "renewTime": "2020-01-01T00:00:00.000000Z", "acquireTime": "2020-01-01T00:00:00.000000Z"}})
+                    "spec": {"holderIdentity": "other_00000000_00000000", "leaseDurationSeconds": 3600,
+                             "leaseTransitions": 0, "renewTime": "2020-01-01T00:00:00.000000Z",
+                             "acquireTime": "2020-01-01T00:00:00.000000Z"}})
             self.agent.start(**self.flags)
         seen = []
 
@@ -146,7 +148,7 @@ class Place:
         local = {key: body for key, body in self.services.items() if "externalTrafficPolicy" in body["spec"]}
         self.lent = [v for v in vips_of(local) if v not in self.node.addresses("lan")] if self.holder else []
         for vip in self.lent:
-            self.node.ip("addr", "add", f"{vip}/{128 if ':' in vip else 32}", "dev", "lan", *(["nodad"] if ":" in vip else []))
+            self.node.ip("addr", "add", *([f"{vip}/128", "nodad"] if ":" in vip else [f"{vip}/32"]), "dev", "lan")
 
     def take_back(self):
         self.node.delete_addresses(self.lent, "lan")
@@ -401,7 +403,8 @@ class Packet:
             upper = SCTP(sport=self.port, dport=q.to[1]) / SCTPChunkInit(init_tag=self.mark, a_rwnd=65536, n_out_streams=1,
                                                                         n_in_streams=1, init_tsn=1)
         elif q.proto == "icmp":
-            upper = (ICMPv6EchoRequest if q.version == 6 else ICMP)(id=self.mark & 0xffff) / Raw(self.mark.to_bytes(4, "big"))
+            echo = ICMPv6EchoRequest if q.version == 6 else ICMP
+            upper = echo(id=self.mark & 0xffff) / Raw(self.mark.to_bytes(4, "big"))
         else:
             upper = Raw(b"\x31\x01\x64\x00\x00\x01" + self.mark.to_bytes(4, "big"))   # not a whole advertisement
         if q.version == 6:
@@ -462,7 +465,8 @@ class Packet:
             return None
         if self.in_error(packet):
             if ours in bytes(packet) or self.port.to_bytes(2, "big") in bytes(packet):
-                return ("answered",) if q.proto == "vrrp" and packet.haslayer(ICMP) and packet[ICMP].code == 2 else ("reject",)
+                delivered = q.proto == "vrrp" and packet.haslayer(ICMP) and packet[ICMP].code == 2    # protocol unreachable
+                return ("answered",) if delivered else ("reject",)
             return None
         if ours not in bytes(packet):
             return None

@@ -7,7 +7,9 @@
 #include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -16,6 +18,8 @@
 #include "agent/base/file.h"
 
 #define SPOIL_BYTES_MAX 1000
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void corpus_feed(const char *data, size_t len)
 {

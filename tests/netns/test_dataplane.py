@@ -731,7 +731,8 @@ def test_connections_to_a_backend_on_the_node_itself_are_counted_and_remembered(
     try:
         drive("nat-ensure counters")
         end = f"{address_of(node, vip)} 6 7000"
-        drive.want(*members("vip", vip), *members("opened", end), *members("backend", end), *members("sent", f"{vip} 6 80"),
+        drive.want(*members("vip", vip), *members("opened", end), *members("backend", end),
+                   *(line for kind in ("received", "sent") for line in members(kind, f"{vip} 6 80")),
                    frontend(vip, TCP, 80, [(address_of(node, vip), 7000)], balance="source", sticky=600))
         assert names(ask_tcp, lab.client, vip, n=3) == ["node1"] * 3
         found = counts(drive)
@@ -739,6 +740,27 @@ def test_connections_to_a_backend_on_the_node_itself_are_counted_and_remembered(
         assert found[f"backend {end}"][0] > 3 * 3
         assert found[f"sent {vip} 6 80"][0] >= 3 * 3
         assert returning(node, vip)[address_of(lab.client, vip)][0] == address_of(node, vip)
+    finally:
+        own.kill9()
+
+
+@both_families
+@pytest.mark.parametrize("client, backend", [("node", "node"), ("node", "pod"), ("pod", "pod"), ("watch", "node")])
+def test_each_packet_is_counted_once_whoever_sends_and_answers_it(lab, drive, vip, client, backend):
+    """What the node sends to itself comes by the loopback interface, too."""
+    node, pod = lab.nodes[0], lab.pods[0]
+    hosts = {"node": node, "pod": pod, "watch": lab.watch}
+    host, port = hosts[backend], ECHO_PORT if backend == "pod" else 7000
+    own = lab.start_echo(node, ports=(7000,))
+    try:
+        drive("nat-ensure counters")
+        end = f"{address_of(host, vip)} {UDP} {port}"
+        drive.want(*members("vip", vip), *members("backend", end),
+                   *(line for kind in ("received", "sent") for line in members(kind, f"{vip} {UDP} 80")),
+                   frontend(vip, UDP, 80, [(address_of(host, vip), port)]))
+        n = len(names(ask_udp, hosts[client], vip, n=5))
+        found = counts(drive)
+        assert [found[name][0] for name in (f"received {vip} {UDP} 80", f"backend {end}", f"sent {vip} {UDP} 80")] == [n] * 3
     finally:
         own.kill9()
 

@@ -79,7 +79,7 @@ def test_ensure_again_sends_nothing(net, options):
     "flush chain {t} zone-prerouting; flush chain {t} guard-prerouting; delete set {t} guards6",
     "flush chain {t} nat-postrouting; flush chain {t} guard-prerouting; delete set {t} homes4;"
     "add rule {t} nat-postrouting masquerade comment \"layout 1\"",
-    "flush chain {t} sent-postrouting; delete chain {t} sent-postrouting",
+    "flush chain {t} count-output; delete chain {t} count-output",
     "flush chain {t} router-input; add rule {t} router-input accept",
     "flush chain {t} guard-prerouting; delete counter {t} drop-invalid",
     "flush chain {t} filter-forward; delete chain {t} user-forward",
@@ -113,8 +113,7 @@ def test_other_options_change_just_the_chains_that_depend_on_them(net):
     net.drive(f"nat-ensure {ALL_OPTIONS}")
     full = handles(net)
     assert full.keys() - plain.keys() == {
-        "received-prerouting", "received-output", "backends-prerouting", "backends-output", "unmark-postrouting",
-        "sent-postrouting", "sent-input", "router-input", "router-forward"}
+        "mark-prerouting", "count-prerouting", "count-output", "unmark-postrouting", "router-input", "router-forward"}
     changed = {name for name in plain if full[name] != plain[name]}
     assert changed == {"nat-postrouting", "nat-input", "filter-input", "filter-forward"}
     before = net.generation()
@@ -185,14 +184,16 @@ def test_another_layouts_rules_and_chains_go_and_everybody_elses_stay(net):
                    "chain gone { drop comment \"layout 2\"; };\n"
                    "chain used { drop comment \"layout 2\"; };\n"
                    "chain theirs { jump used; };\n"
-                   "chain anchor { type nat hook prerouting priority -110; accept comment \"layout 2\"; }; }\n"
+                   "chain anchor { type nat hook prerouting priority -110; accept comment \"layout 2\"; };\n"
+                   "chain sent-input { type filter hook input priority 110; drop comment \"layout 4 options 0\"; };\n"
+                   "chain hooked { type filter hook input priority 1; drop comment \"layout 2\"; accept; }; }\n"
                    "table inet other { chain c { type nat hook prerouting priority -100; accept; }; }\n"
                    "table ip leasehold { chain nat-prerouting { drop; }; }\n")
     net.drive("nat-ensure")
     listing = net.nft("list", "ruleset")
-    assert "layout 0" not in listing and "layout 2" not in listing
+    assert "layout 0" not in listing and "layout 2" not in listing and "sent-input" not in listing
     for kept in ('accept comment "mine"', "ct state new counter", "table inet other", "jump used", "chain used {",
-                 "chain anchor {", "table ip leasehold {\n\tchain nat-prerouting {\n\t\tdrop\n"):
+                 "chain anchor {", "chain hooked {", "table ip leasehold {\n\tchain nat-prerouting {\n\t\tdrop\n"):
         assert kept in listing
     assert "chain gone {" not in listing
     net.drive("nat-remove")
@@ -237,6 +238,7 @@ LAYOUT_3 = """table inet leasehold {
 	chain nat-output { type nat hook output priority -110; jump services comment "layout 3"; }
 	chain nat-postrouting { type nat hook postrouting priority 90;
 		ct status dnat ct original ip daddr @vips4 masquerade comment "layout 3"; }
+	chain sent-postrouting { type filter hook postrouting priority 110; ip saddr @vips4 comment "layout 3"; }
 	chain filter-input { type filter hook input priority 0;
 		ip daddr @vips4 ct status ! dnat meta l4proto tcp reject with tcp reset comment "layout 3"; }
 }
@@ -258,7 +260,8 @@ def test_established_connections_live_on_when_the_layout_changes():
         opened = [open_tcp(lab.client, VIP4) for _ in range(4)]
         assert {name for _, name, _ in opened} == {pod.name}
         drive("nat-ensure counters")
-        assert "layout 3" not in node.nft("list", "table", "inet", "leasehold")
+        listing = node.nft("list", "table", "inet", "leasehold")
+        assert "layout 3" not in listing and "sent-postrouting" not in listing
         assert all(still_answers(sock, name) for sock, name, _ in opened)
         drive("nat-adopt")
         drive.want(f"member vip {VIP4}",
@@ -319,28 +322,32 @@ def test_nft_prints_the_table_and_reads_its_own_listing(net, options):
     "meta l4proto tcp ct original ip6 daddr . meta l4proto . ct original proto-dst vmap @returns6",
     "meta l4proto sctp update @clients6 { ct original ip6 daddr . meta l4proto . ct original proto-dst"
     " . ct original ip6 saddr timeout 10m : ct reply ip6 saddr . ct reply proto-src }",
-    "ct status dnat ct original ip daddr . iif @homes4 ct original ip daddr . oif @homes4 snat ip to ct original ip daddr",
-    "ct status dnat ct original ip6 daddr . iif @homes6 ip6 daddr @locals6 snat ip6 to ct original ip6 daddr",
-    "ct status dnat ct original ip daddr @vips4 ip daddr @former4 tcp flags syn / syn,ack masquerade",
-    "ct status dnat ct original ip6 daddr @vips6 ip6 daddr @former6 meta l4proto != tcp masquerade",
-    "ct status dnat ct original ip daddr @keeps4 ip saddr . ip daddr @hairpins4 masquerade",
-    "ct status dnat ct original ip6 daddr @keeps6 fib saddr type local masquerade",
-    "ct status dnat ct original ip daddr @keeps4 accept", "ct status dnat ct original ip daddr @vips4 masquerade",
+    "ct original ip daddr . iif @homes4 ct original ip daddr . oif @homes4 snat ip to ct original ip daddr",
+    "ct original ip6 daddr . iif @homes6 ip6 daddr @locals6 snat ip6 to ct original ip6 daddr",
+    "ct original ip daddr @vips4 ip daddr @former4 tcp flags syn / syn,ack masquerade",
+    "ct original ip6 daddr @vips6 ip6 daddr @former6 meta l4proto != tcp masquerade",
+    "ct original ip daddr @keeps4 ip saddr . ip daddr @hairpins4 masquerade",
+    "ct original ip6 daddr @keeps6 fib saddr type local masquerade",
+    "ct original ip daddr @keeps4 accept", "ct original ip daddr @vips4 masquerade",
     "ip saddr @vips4 ip daddr . meta l4proto . th dport @guards4 ct zone set 19528",
     "ip6 daddr @vips6 ip6 saddr . meta l4proto . th sport @guards6 fib daddr type != local ct zone set 19528",
-    "ip6 daddr @vips6 ct state invalid fib daddr type local counter name \"drop-invalid\" drop",
-    "ip daddr @vips4 ct state new ip daddr . iif @homes4 fib daddr type != local counter name \"drop-invalid\" drop",
-    "ip daddr @vips4 ct state new ip saddr . meta l4proto . th sport @guards4 counter name \"drop-invalid\" drop",
+    "priority mangle; policy accept; ct state established,related return",
+    "ct state invalid ip6 daddr @vips6 fib daddr type local counter name \"drop-invalid\" drop",
+    "ct state new ip daddr . iif @homes4 fib daddr type != local counter name \"drop-invalid\" drop",
+    "ct state new ip daddr @vips4 ip saddr . meta l4proto . th sport @guards4 counter name \"drop-invalid\" drop",
     "ip daddr . meta l4proto . th dport vmap @firewalls4",
     "ct state new jump sources-default/web", "limit rate over 100/second counter name \"drop-rate\" drop",
     "ct state new add @connections6-default/web { ip6 saddr ct count over 5 } counter name \"drop-connections\" drop",
     "ip saddr 0.0.0.0/0 return", "ip saddr 203.0.113.0/24 return", "ip6 saddr 2001:db8:8000::/33 return",
-    "ip daddr . meta l4proto . th dport @received4",
-    "ip6 daddr @vips6 ct state new meta mark set meta mark | 0x00004000",
+    "ct state new ip6 daddr @vips6 meta mark set meta mark | 0x00004000",
     "meta mark & 0x00004000 != 0x00000000 ct status dnat ct original ip daddr @vips4 meta mark set meta mark & 0xffffbfff",
-    "ct status dnat ct direction original ct original ip daddr @vips4 ip daddr . meta l4proto . th dport @backends4",
-    "ct status dnat ct direction reply ct original ip6 daddr @vips6 ip6 saddr . meta l4proto . th sport @sent6",
-    "ct status dnat ct original ip daddr @vips4 jump user-forward",
+    "ct direction original ct original ip daddr @vips4 ip daddr . meta l4proto . th dport @opened4",
+    "priority 90; policy accept; ct status ! dnat return", "ct status ! dnat return", "iiftype loopback return", "ct direction reply goto sent", "goto received",
+    "meta l4proto tcp ct original ip daddr . meta l4proto . ct original proto-dst @received4 goto backends",
+    "ip6 daddr . meta l4proto . th dport @backends6",
+    "meta l4proto sctp ct original ip6 daddr . meta l4proto . ct original proto-dst @sent6 return",
+    "ct status dnat ct original ip daddr @vips4 goto user-forward",
+    "priority filter; policy accept; ct state established,related return",
     "ip daddr @vips4 ct status ! dnat ct state invalid,new,untracked meta l4proto tcp counter name \"drop-unmatched\""
     " reject with tcp reset",
     "ip6 daddr @routed6 ct status ! dnat ct state invalid,new,untracked meta l4proto != ipv6-icmp"

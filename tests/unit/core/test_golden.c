@@ -219,7 +219,7 @@ static void print_member(struct buf *out, const struct nat_member *m, const char
 					     "backend", "opened" };
 
 	buf_printf(out, "> %s%s %s", kinds[m->kind], sign, ip_text(&m->ip));
-	if (m->ifindex)
+	if (m->kind == NAT_HOME)
 		buf_printf(out, " interface %u", m->ifindex);
 	if (m->proto)
 		buf_printf(out, " %s/%u", proto_text(m->proto), m->port);

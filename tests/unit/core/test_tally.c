@@ -13,9 +13,14 @@ static struct tally_entry v[CAP], w[4 * CAP];
 /* Neighbours in every field, so that each must count. */
 static struct nat_member member_at(size_t i)
 {
-	return (struct nat_member){ .ip = i % 2 ? make_v6((uint32_t)(i / 2 % 4)) : make_v4((uint32_t)(i / 2 % 4)),
-				    .kind = (uint8_t)(i / 8 % 3), .proto = i / 24 % 2 ? PROTO_TCP : PROTO_UDP,
-				    .port = (uint16_t)(i / 48 * 256), .ifindex = i / 8 % 3 == NAT_HOME ? 7 : 0 };
+	struct nat_member m = { .ip = i % 2 ? make_v6((uint32_t)(i / 2 % 4)) : make_v4((uint32_t)(i / 2 % 4)),
+				.kind = (uint8_t)(i / 8 % 3), .proto = i / 24 % 2 ? PROTO_TCP : PROTO_UDP };
+
+	if (m.kind == NAT_HOME)
+		m.ifindex = (uint32_t)i / 48 << 16 | 7;
+	else
+		m.port = (uint16_t)(i / 48 * 256);
+	return m;
 }
 
 static void check(const struct tally *t, const uint32_t *want)

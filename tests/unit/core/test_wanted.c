@@ -250,7 +250,7 @@ static bool belongs(const struct cluster *c, const struct nat_service *s, const 
 	const bool local = c->service.policy_local;
 	const bool bare = m->kind != NAT_GUARD && m->kind < NAT_RECEIVED; /* of no protocol and port */
 
-	if ((m->kind != NAT_HOME && m->ifindex != 0) || bare != (m->proto == 0))
+	if ((bare && m->kind != NAT_HOME && m->port != 0) || bare != (m->proto == 0))
 		return false;
 	switch ((enum nat_member_kind)m->kind) {
 	case NAT_VIP:

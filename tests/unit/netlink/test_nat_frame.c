@@ -237,6 +237,7 @@ static void test_building(void **state)
 		assert_int_equal(nat_frame_parse_chain(nlh, nlh->nlmsg_len, &c), 0);
 		assert_string_equal(c.name, nat_chains[i].name);
 		assert_int_equal(c.base, nat_chain_type(&nat_chains[i]) != NULL);
+		assert_int_equal(c.nat, c.base && strcmp(nat_chain_type(&nat_chains[i]), "nat") == 0);
 	}
 	assert_messages(&b, from, NFT_MSG_NEWCHAIN);
 	from = b.len;

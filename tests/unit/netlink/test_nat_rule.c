@@ -76,16 +76,17 @@ static void test_how_many_rules_a_chain_has(void **state)
 	} rows[] = {
 		{ "user-forward", 0, 0 }, { "hash-61", 2, 2 }, { "random-13", 2, 2 }, { "source-5003", 2, 2 },
 		{ "services", 2, 2 },
-		{ "returning", 6, 6 }, { "zone-prerouting", 4, 4 }, { "guard-prerouting", 6, 6 },
+		{ "returning", 6, 6 }, { "zone-prerouting", 4, 4 }, { "guard-prerouting", 7, 7 },
 		{ "filter-prerouting", 2, 2 },
-		{ "received-prerouting", 0, 4 }, { "received-output", 0, 2 }, { "nat-prerouting", 1, 1 },
+		{ "mark-prerouting", 0, 2 }, { "nat-prerouting", 1, 1 },
 		{ "nat-output", 1, 1 },
-		{ "backends-prerouting", 0, 2 }, { "backends-output", 0, 2 }, { "unmark-postrouting", 0, 2 },
-		{ "nat-postrouting", 17, 19 }, { "nat-input", 1, 3 }, { "sent-postrouting", 0, 2 }, { "sent-input", 0, 2 },
+		{ "count-prerouting", 0, 4 }, { "count-output", 0, 3 }, { "received", 6, 6 }, { "backends", 2, 2 },
+		{ "sent", 6, 6 }, { "unmark-postrouting", 0, 2 },
+		{ "nat-postrouting", 18, 20 }, { "nat-input", 2, 4 },
 		/* admins; 3 before them, 6 errors and the like; BGP, ICMP twice, VRRP; the drop */
 		{ "router-input", 0, 3 + NAT_ROUTER_ADMINS_MAX + 6 + 4 + 1 },
 		{ "router-forward", 0, 3 + NAT_ROUTER_ADMINS_MAX + 2 + 1 },
-		{ "filter-input", 4, 4 }, { "filter-forward", 6, 6 },
+		{ "filter-input", 5, 5 }, { "filter-forward", 7, 7 },
 	};
 	const struct nat_options none = { .counters = false }, all = everything();
 
@@ -101,8 +102,8 @@ static void test_unmatched(void **state)
 	struct nat_options o = { .unmatched = NAT_UNMATCHED_DROP };
 
 	(void)state;
-	assert_int_equal(rules_of("filter-input", &o), 2);
-	assert_int_equal(rules_of("filter-forward", &o), 4);
+	assert_int_equal(rules_of("filter-input", &o), 3);
+	assert_int_equal(rules_of("filter-forward", &o), 5);
 	o.unmatched = NAT_UNMATCHED_ACCEPT;
 	assert_int_equal(rules_of("filter-input", &o), 0);
 	assert_int_equal(rules_of("filter-forward", &o), 2);
