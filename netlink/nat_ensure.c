@@ -475,8 +475,8 @@ static bool is_firewall(const struct other_chain *c)
 	return text_starts(c->name, NAT_FIREWALL_PREFIX);
 }
 
-/* Chains of another layout that are empty now, but for NAT chains (nat_layout.h).  One that something of somebody else's jumps to stays, as do those that
- * come and go: they are nat_apply.c's. */
+/* Chains of another layout that are empty now, but for NAT chains (nat_layout.h).  One that something of somebody else's
+ * jumps to stays, as do those that come and go: they are nat_apply.c's. */
 static void remove_former_chains(struct nlsock *s, struct frame_batch *f, const struct seen *seen)
 {
 	for (size_t i = 0; i < seen->n_others; i++) {

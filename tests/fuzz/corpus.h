@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* corpus.h: the unit test of a fuzz target: the inputs in CORPUS, each of them cut short at every length and with every byte
+/* corpus.h: the unit test of a fuzz target: the inputs in its corpus, each of them cut short at every length and with every byte
  * spoilt, give it nothing to stumble over.  Finding new inputs is the fuzzer's work (make fuzz).  Include it behind the
  * target's .c. */
 #pragma once
@@ -21,7 +21,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void corpus_feed(const char *data, size_t len)
+static inline void corpus_feed(const char *data, size_t len)
 {
 	uint8_t *copy = malloc(len ? len : 1);
 
@@ -32,7 +32,7 @@ static void corpus_feed(const char *data, size_t len)
 	free(copy);
 }
 
-static void corpus_spoil(char *data, size_t len)
+static inline void corpus_spoil(char *data, size_t len)
 {
 	static const char bytes[] = { '"', '\\', ']', '\xff' };
 
@@ -48,13 +48,13 @@ static void corpus_spoil(char *data, size_t len)
 	}
 }
 
-static void test_corpus(void **state)
+static inline void test_corpus(void **state)
 {
-	DIR *dir = opendir(CORPUS);
+	const char *corpus = *state;
+	DIR *dir = opendir(corpus);
 	const struct dirent *e;
 	size_t n = 0;
 
-	(void)state;
 	assert_non_null(dir); /* run from the top of the tree */
 	while ((e = readdir(dir))) {
 		struct buf b = BUF_INIT(1024 * 1024);
@@ -62,7 +62,7 @@ static void test_corpus(void **state)
 
 		if (e->d_name[0] == '.')
 			continue;
-		assert_true(snprintf(path, sizeof(path), "%s/%s", CORPUS, e->d_name) < (int)sizeof(path));
+		assert_true(snprintf(path, sizeof(path), "%s/%s", corpus, e->d_name) < (int)sizeof(path));
 		assert_int_equal(file_read(path, &b, NULL), 0);
 		corpus_feed(b.data, b.len);
 		if (b.len <= SPOIL_BYTES_MAX)
@@ -74,9 +74,10 @@ static void test_corpus(void **state)
 	assert_true(n >= 2);
 }
 
-int main(void)
+/* For main(): 'corpus' is the folder, from the top of the tree. */
+static inline int corpus_run(char *corpus)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_corpus) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test_prestate(test_corpus, corpus) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

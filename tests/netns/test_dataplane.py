@@ -6,6 +6,7 @@ import collections
 import contextlib
 import math
 import socket
+import time
 
 import pytest
 from scapy.layers.inet import IP
@@ -83,6 +84,18 @@ def counts(drive):
         n = 1 if words[0] == "frontend" else 2
         found[" ".join(words[:-n])] = tuple(int(word) for word in words[-n:])
     return found
+
+
+def counts_at_rest(drive):
+    """The same when no packet comes any more: sets are read one after the other, and a connection's end may come between."""
+    seen = [counts(drive)]
+
+    def rests():
+        time.sleep(0.05)
+        seen.append(counts(drive))
+        return seen[-1] == seen[-2]
+    wait_for(rests, what="the last packets")
+    return seen[-1]
 
 
 def dropped(drive, why):
@@ -716,7 +729,7 @@ def test_packets_bytes_and_connections_are_counted(lab, drive, vip):
     # A TCP connection has many packets and is one connection; from the node itself, too.
     names(ask_tcp, lab.client, vip, n=4)
     names(ask_tcp, lab.nodes[0], vip, n=2)
-    found = counts(drive)
+    found = counts_at_rest(drive)
     opened = sum(found[f"opened {address_of(pod, vip)} 6 {ECHO_PORT}"][0] for pod in pods)
     packets = sum(found[f"backend {address_of(pod, vip)} 6 {ECHO_PORT}"][0] for pod in pods)
     assert (opened, found[f"frontend {vip} 6 80"]) == (6, (6,))

@@ -2,5 +2,11 @@
 /* test_corpus_replies.c: see tests/fuzz/corpus.h. */
 #include "tests/fuzz/replies/fuzz_replies.c"
 
-#define CORPUS "tests/fuzz/replies/corpus"
 #include "tests/fuzz/corpus.h"
+
+int main(void)
+{
+	static char corpus[] = "tests/fuzz/replies/corpus";
+
+	return corpus_run(corpus);
+}

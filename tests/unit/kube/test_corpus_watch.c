@@ -2,5 +2,11 @@
 /* test_corpus_watch.c: see tests/fuzz/corpus.h. */
 #include "tests/fuzz/watch/fuzz_watch.c"
 
-#define CORPUS "tests/fuzz/watch/corpus"
 #include "tests/fuzz/corpus.h"
+
+int main(void)
+{
+	static char corpus[] = "tests/fuzz/watch/corpus";
+
+	return corpus_run(corpus);
+}

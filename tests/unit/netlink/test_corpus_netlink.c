@@ -2,5 +2,11 @@
 /* test_corpus_netlink.c: see tests/fuzz/corpus.h. */
 #include "tests/fuzz/netlink/fuzz_netlink.c"
 
-#define CORPUS "tests/fuzz/netlink/corpus"
 #include "tests/fuzz/corpus.h"
+
+int main(void)
+{
+	static char corpus[] = "tests/fuzz/netlink/corpus";
+
+	return corpus_run(corpus);
+}
