@@ -453,7 +453,8 @@ int kube_call_set_server(struct kube_call *call, const char *server, struct err_
 	int r;
 
 	buf_reset(&call->own_server);
-	buf_puts(&call->own_server, server ? server : "");
+	if (server) /* no memory for those who name none: they renew Leases */
+		buf_puts(&call->own_server, server);
 	r = buf_failed(&call->own_server);
 	return r < 0 ? err_errno(err, r, "request") : 0;
 }
