@@ -17,7 +17,7 @@
 
 #define PLAN_NO_SERVICE SIZE_MAX /* the control plane's VIP */
 #define TRIM_MS 2000 /* after the last plan */
-#define PLAN_CREDIT_MS 1000
+#define PLAN_CREDIT_MS 1000 /* so much of the time that planning may not take is lent */
 
 /* What the core works on; in the plan's arena. */
 struct plan_lists {
