@@ -191,3 +191,23 @@ def test_an_element_in_the_place_of_ours_is_replaced(cluster):
     assert cluster.lease_holder() == holder.name
     assert cluster.lease()["spec"]["leaseTransitions"] == transitions
     cluster.reach_all(cluster.lab.client, vip, cluster.lab.pods)
+
+
+def test_an_element_that_the_kernel_refuses_does_not_make_the_vips_wander(cluster):
+    """Where one of our chains belongs somebody has put a hooked one, which no element may go to: the rest is served."""
+    cluster.start_agents()
+    first = cluster.service("first")
+    vip, = first.wait_vips()
+    holder, transitions = cluster.wait_holder(), cluster.lease()["spec"]["leaseTransitions"]
+    chain = f"turn-{len(cluster.lab.pods)}-192.0.2.206-tcp-80"
+    for node in cluster.lab.nodes:
+        node.nft("add", "chain", "inet", "leasehold", chain, "{ type filter hook input priority 0; }")
+    cluster.service("second", protocols=("TCP",), annotations={"leasehold.io/addresses": "192.0.2.206",
+                                                               "leasehold.io/balance": "round-robin"})
+    wait_for(lambda: "kernel_refused" in holder.log(), PATIENCE_S, 0.05, "a refusal: without one the case shows nothing")
+    third = cluster.service("third")
+    another, = third.wait_vips()
+    assert cluster.lease_holder() == holder.name
+    assert cluster.lease()["spec"]["leaseTransitions"] == transitions
+    for address in (vip, another):
+        cluster.reach_all(cluster.lab.client, address, cluster.lab.pods)
