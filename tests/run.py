@@ -6,6 +6,8 @@ Each suite is one command.  A suite that counts its own cases (cmocka, pytest) i
 case.  The last line is "N passed, N failed, N skipped"; the exit status is 0 only when nothing failed and something ran.
 """
 
+import contextlib
+import json
 import os
 import re
 import subprocess
@@ -13,11 +15,11 @@ import sys
 import tempfile
 import threading
 import time
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
 PYTHON = "/usr/bin/python3"
+SECOND_TRIES_MAX = 5  # more that fail at once are no accident
 
 
 class Counts:
@@ -69,62 +71,67 @@ def one(counts, name, command, timeout=300, env=None):
     for b in sorted(set(bad)) or [""]:
         counts.fail(f"{name} {b}".strip())
     print(f"  FAILED {name} (status {status}, {took:.1f} s)", flush=True)
-    print("\n".join("    " + line for line in out.splitlines()[-60:]), flush=True)
+    print(indented("\n".join(out.splitlines()[-60:])), flush=True)
 
 
-def read_report(report):
-    """{case: "passed" | "failed" | "skipped: why"} of a JUnit file; None when there is none."""
-    if not report.exists():
-        return None
+def read_outcomes(file):
+    """{case: ("passed" | "failed" | "skipped", what pytest said of it)}, as run_suite.py wrote it."""
     found = {}
-    for case in ElementTree.parse(report).iter("testcase"):
-        title = f"{case.get('classname')}.{case.get('name')}"
-        skipped = case.find("skipped")
-        if case.find("failure") is not None or case.find("error") is not None:
-            found[title] = "failed"
-        elif skipped is not None:
-            found.setdefault(title, f"skipped: {skipped.get('message')}")
-        else:
-            found.setdefault(title, "passed")
+    for line in file.read_text().splitlines() if file.exists() else []:
+        with contextlib.suppress(ValueError):  # the last line of one that was killed
+            entry = json.loads(line)
+            outcome, text = found.get(entry["case"], ("", ""))
+            if outcome != "failed":  # a case may pass, and its fixture then fail
+                outcome = entry["outcome"] or outcome
+            found[entry["case"]] = outcome, text + entry["text"]
     return found
 
 
-def pytest_once(arguments, timeout, env):
+def pytest_once(arguments, timeout, env, only=()):
     with tempfile.TemporaryDirectory() as tmp:
-        report = Path(tmp) / "report.xml"
-        status, out = run([PYTHON, "-m", "pytest", "-c", "tests/pytest.ini", "-q", f"--junitxml={report}", *arguments],
-                          timeout, env)
-        return status, out, read_report(report)
+        outcomes = Path(tmp) / "outcomes"
+        status, out = run([PYTHON, "tests/run_suite.py", str(outcomes), json.dumps(only), "-c", "tests/pytest.ini", "-q",
+                           *arguments], timeout, env)
+        return status, out, read_outcomes(outcomes)
+
+
+def failed_of(found):
+    return [case for case, (outcome, _) in found.items() if outcome == "failed"]
 
 
 def pytest(counts, name, arguments, timeout, env=None):
-    """One suite.  On a machine too busy for its clocks a case may fail once: up to three failed cases are tried a
-    second time, and are named in the output whatever comes of it."""
+    """One suite.  On a machine too busy for its clocks a case may fail once: a few failed cases are tried a second time,
+    and are named in the output, with all that the first try said, whatever comes of it."""
     began = time.monotonic()
     status, out, found = pytest_once(arguments, timeout, env)
-    again = re.findall(r"^(?:FAILED|ERROR) (\S+::\S+)", out, re.M)
-    if status == 1 and found and 0 < len(again) <= 3:
-        second, out2, found2 = pytest_once(again, timeout, env)
-        for case in again:
-            counts.second_tries.append(f"{name}: {case}")
+    again, first_try = failed_of(found), found
+    if status == 1 and 0 < len(again) <= SECOND_TRIES_MAX:
+        status, out2, second = pytest_once(arguments, timeout, env, again)
         out += "\nSECOND TRY\n" + out2
-        if second in (0, 1) and found2:
-            found.update(found2)
-            status = second
-    for title, outcome in (found or {}).items():
+        counts.second_tries += [f"{name}: {case}" for case in again]
+        found = {**found, **second}
+    else:
+        again = []
+    for case, (outcome, text) in found.items():
         if outcome == "failed":
-            counts.fail(title)
+            counts.fail(f"{name}: {case}")
         elif outcome == "passed":
             counts.passed += 1
         else:
             counts.skipped += 1
-            counts.skips.append(f"{title}: {outcome}")
+            counts.skips.append(f"{name}: {case}: {text}")
     if not found or status not in (0, 1) or (status == 1 and counts.failed == 0):
         counts.fail(f"{name}: pytest ended with status {status}")
     print(f"  {'FAILED' if counts.failed else 'ok    '} {name} ({counts.passed} passed, {counts.failed} failed,"
           f" {counts.skipped} skipped, {time.monotonic() - began:.1f} s)", flush=True)
+    for case in again:
+        print(indented(f"first try of {case}\n{first_try[case][1]}"), flush=True)
     if counts.failed:
-        print("\n".join("    " + line for line in out.splitlines()[-200:]), flush=True)
+        print(indented("\n".join(out.splitlines()[-200:])), flush=True)
+
+
+def indented(text):
+    return "\n".join("    " + line for line in text.splitlines())
 
 
 def build(counts, what, *arguments, timeout=900):

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The second try of tests/run.py, on small suites that pytest really runs."""
+
+import textwrap
+
+import run
+
+SUITE = '''
+    from pathlib import Path
+
+    import pytest
+
+    def first_time(name):
+        try:
+            (Path(__file__).parent / name).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    @pytest.fixture
+    def unsteady():
+        assert not first_time("fixture"), "the unsteady fixture"
+
+    @pytest.fixture
+    def broken():
+        raise OSError("the broken fixture")
+
+    @pytest.fixture
+    def shows_log():
+        yield
+        print("the log of an agent")
+
+    def test_that_passes():
+        pass
+'''
+
+
+def tried(tmp_path, capsys, cases):
+    """What run.py counts and prints of a suite of these cases beside one that passes."""
+    (tmp_path / "test_small.py").write_text(textwrap.dedent(SUITE) + textwrap.dedent(cases))
+    counts = run.Counts()
+    run.pytest(counts, "small", [str(tmp_path)], 60)
+    return counts, capsys.readouterr().out
+
+
+def names(cases):
+    return [case.split("::")[-1] for case in cases]
+
+
+def test_a_case_whose_name_holds_spaces_passes_the_second_time(tmp_path, capsys):
+    counts, out = tried(tmp_path, capsys, '''
+        @pytest.mark.parametrize("where", ["on the holder", "else::where [2001:db8::1]"])
+        def test_unsteady(shows_log, where):
+            assert not first_time(where.replace(" ", "_")), f"the first time {where}"
+        ''')
+    assert (counts.passed, counts.failed, counts.skipped) == (3, 0, 0), out
+    assert len(counts.second_tries) == 2 and "test_unsteady[on the holder]" in counts.second_tries[0]
+    assert "ok     small (3 passed, 0 failed, 0 skipped" in out
+    for text in ["first time on the holder", "first time else::where [2001:db8::1]", "the log of an agent"]:
+        assert text in out, "why it failed is told although it passed then"
+
+
+def test_a_fixture_that_fails_once_is_tried_again(tmp_path, capsys):
+    counts, out = tried(tmp_path, capsys, '''
+        @pytest.mark.parametrize("where", ["on the holder"])
+        def test_with_it(unsteady, where):
+            pass
+        ''')
+    assert (counts.passed, counts.failed) == (2, 0) and "the unsteady fixture" in out
+    assert names(counts.second_tries) == ["test_with_it[on the holder]"]
+
+
+def test_what_fails_both_times_has_failed(tmp_path, capsys):
+    counts, out = tried(tmp_path, capsys, '''
+        @pytest.mark.parametrize("where", ["on the holder", "elsewhere"])
+        def test_wrong(where):
+            assert where == "elsewhere", "wrong each time"
+
+        def test_with_it(broken):
+            pass
+
+        def test_leaves_nothing(unsteady):
+            pass
+        ''')
+    assert (counts.passed, counts.failed) == (3, 2)
+    assert names(counts.failures) == ["test_wrong[on the holder]", "test_with_it"]
+    assert names(counts.second_tries) == ["test_wrong[on the holder]", "test_with_it", "test_leaves_nothing"]
+    for text in ["FAILED small", "wrong each time", "the broken fixture", "the unsteady fixture"]:
+        assert text in out
+
+
+def test_many_that_fail_at_once_are_not_tried_again(tmp_path, capsys):
+    many = run.SECOND_TRIES_MAX + 1
+    counts, _ = tried(tmp_path, capsys, f'''
+        @pytest.mark.parametrize("n", range({many}))
+        def test_unsteady(n):
+            assert not first_time(str(n))
+        ''')
+    assert (counts.passed, counts.failed, counts.second_tries) == (1, many, [])
+
+
+def test_skipped_and_unreadable(tmp_path, capsys):
+    (tmp_path / "test_other.py").write_text("import pytest\npytest.skip('not here', allow_module_level=True)\n")
+    counts, _ = tried(tmp_path, capsys, '''
+        def test_skips():
+            pytest.skip("not now")
+        ''')
+    assert (counts.passed, counts.failed, counts.skipped) == (1, 0, 2)
+    assert "not here" in counts.skips[0] and "not now" in counts.skips[1]
+    (tmp_path / "test_unreadable.py").write_text("this is no Python\n")
+    counts, out = tried(tmp_path, capsys, "")
+    assert counts.failed > 0 and "this is no Python" in out
+
+
+def test_a_suite_that_does_not_end_has_failed(tmp_path, capsys):
+    (tmp_path / "test_slow.py").write_text("import time\ndef test_slow():\n    time.sleep(60)\n")
+    counts = run.Counts()
+    run.pytest(counts, "slow", [str(tmp_path)], 3)
+    assert counts.failed == 1 and "ended after 3 s" in capsys.readouterr().out
