@@ -7,7 +7,7 @@ FROM docker.io/library/debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
 	clang gcc libc6-dev make pkg-config \
 	libbpf-dev libcurl4-openssl-dev libjansson-dev libmicrohttpd-dev libmnl-dev libnetfilter-conntrack-dev libnftnl-dev \
-	libnl-3-dev libnl-route-3-dev libyaml-dev \
+	libnl-3-dev libyaml-dev \
 	&& rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .

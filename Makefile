@@ -19,7 +19,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' '$(1)' '$(2)')
 
 # --- flags ------------------------------------------------------------------------------------------
-PKGS := libbpf libmnl libnftnl libnetfilter_conntrack libnl-3.0 libnl-route-3.0 libcurl jansson yaml-0.1 libmicrohttpd
+PKGS := libbpf libmnl libnftnl libnetfilter_conntrack libnl-3.0 libcurl jansson yaml-0.1 libmicrohttpd
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 WARN := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wswitch-enum -Wstrict-prototypes \
 	-Wmissing-prototypes -Wold-style-definition -Wcast-qual -Wcast-align -Wwrite-strings -Wundef -Wvla \
@@ -53,7 +53,7 @@ LIBS.base := -lyaml
 LIBS.election :=
 LIBS.core :=
 LIBS.kube := -lcurl -ljansson
-LIBS.netlink := -lmnl -lnftnl -lnetfilter_conntrack -lnl-route-3 -lnl-3 -lbpf
+LIBS.netlink := -lmnl -lnftnl -lnetfilter_conntrack -lnl-3 -lbpf
 NEEDS.core := election
 # The shell as its unit tests link it.
 LIBS.agent := $(foreach m,$(MODULES),$(LIBS.$(m))) -lmicrohttpd
@@ -163,9 +163,9 @@ FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%/,%,$(sort $(dir $(wildcard tests/fuzz/*/fuzz_*.c))))
 FUZZ_BINS := $(patsubst %,$(O)/fuzz_%,$(FUZZERS))
 define fuzz_rule
-$(O)/fuzz_$(1): $(O)/tests/fuzz/$(1)/fuzz_$(1).o $(O)/lib$(if $(filter netlink,$(1)),netlink,kube).a $(O)/libbase.a
+$(O)/fuzz_$(1): $(O)/tests/fuzz/$(1)/fuzz_$(1).o $(O)/lib$(if $(filter netlink rtnetlink,$(1)),netlink,kube).a $(O)/libbase.a
 	$$(call say,LD,$$@)
-	$$(Q)$$(CC) $$(ALL_LDFLAGS) -fsanitize=fuzzer -o $$@ $$^ $(LIBS.$(if $(filter netlink,$(1)),netlink,kube)) $(LIBS.base)
+	$$(Q)$$(CC) $$(ALL_LDFLAGS) -fsanitize=fuzzer -o $$@ $$^ $(LIBS.$(if $(filter netlink rtnetlink,$(1)),netlink,kube)) $(LIBS.base)
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
 .PHONY: fuzz fuzz-programs

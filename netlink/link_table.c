@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* link_table.c: sorted arrays with insertion and removal; hundreds of entries, changed one by one.  link_watch
- * fills them, the shell sees a copy. */
+/* link_table.c: sorted arrays with insertion and removal; hundreds of entries, thousands where there are many containers,
+ * changed one by one.  link_feed fills them, the shell sees a copy. */
 #include "netlink/link_table.h"
 
 #include <errno.h>
@@ -23,6 +23,8 @@ void link_table_reset_defaults(struct link_table *t)
 
 void link_table_reset(struct link_table *t)
 {
+	/* What was lost may have asked for announcements: links that are read anew get a value they had not before. */
+	t->announcements += t->n_links > 0;
 	t->n_links = 0;
 	t->n_addrs = 0;
 	link_table_reset_defaults(t);
@@ -66,7 +68,9 @@ static bool reserve_addrs(struct link_table *t, size_t n)
 static bool link_eq(const struct link *a, const struct link *b)
 {
 	return a->index == b->index && strcmp(a->name, b->name) == 0 && memcmp(a->mac, b->mac, sizeof(a->mac)) == 0 &&
-	       a->ethernet == b->ethernet && a->up == b->up && a->carrier == b->carrier && a->loopback == b->loopback &&
+	       a->kind == b->kind && a->master == b->master && a->lower == b->lower && a->port == b->port &&
+	       a->pair == b->pair && a->announcements == b->announcements && a->ethernet == b->ethernet &&
+	       a->up == b->up && a->carrier == b->carrier && a->loopback == b->loopback && a->noarp == b->noarp &&
 	       a->born == b->born;
 }
 
@@ -86,39 +90,94 @@ static size_t find_link(const struct link_table *t, int index)
 	return lo;
 }
 
+const struct link *link_table_find(const struct link_table *t, int index)
+{
+	size_t at = find_link(t, index);
+
+	return at < t->n_links && t->links[at].index == index ? &t->links[at] : NULL;
+}
+
+static struct link *link_at(struct link_table *t, int index)
+{
+	size_t at = find_link(t, index);
+
+	return at < t->n_links && t->links[at].index == index ? &t->links[at] : NULL;
+}
+
+/* A bridge's way to the network that works.  What leads to a container comes and goes without meaning anything for
+ * others; of a bond the kernel itself tells what matters. */
+static bool is_uplink(const struct link_table *t, const struct link *l)
+{
+	const struct link *master = link_table_find(t, l->master);
+
+	return l->port && l->up && l->carrier && !l->pair && master && master->kind == LINK_BRIDGE;
+}
+
+/* The kernel hands an event on from a link to the VLANs and macvlans on it, but not from a bridge's port to the bridge
+ * (vlan_device_event(), macvlan_device_event(), br_device_event()); so all that stands above is raised here, each link
+ * once. */
+static void raise_announcements(struct link_table *t, int index, uint32_t to)
+{
+	struct link *l = link_at(t, index);
+
+	if (!l || l->announcements == to)
+		return;
+	l->announcements = to;
+	if (l->port)
+		raise_announcements(t, l->master, to);
+	for (size_t i = 0; i < t->n_links; i++)
+		if (t->links[i].lower == index)
+			raise_announcements(t, t->links[i].index, to);
+}
+
+void link_table_announce(struct link_table *t, int index)
+{
+	raise_announcements(t, index, ++t->announcements);
+}
+
 enum link_table_result link_table_put_link(struct link_table *t, const struct link *link)
 {
 	size_t at = find_link(t, link->index);
 	struct link next = *link;
 
 	if (at < t->n_links && t->links[at].index == link->index) {
-		next.born = t->links[at].born;
-		if (link_eq(&t->links[at], &next))
+		const struct link was = t->links[at];
+
+		next.born = was.born;
+		next.announcements = was.announcements;
+		if (link_eq(&was, &next))
 			return LINK_TABLE_SAME;
 		t->links[at] = next;
+		/* With other ports the bridge itself has had its carrier all the time. */
+		if (is_uplink(t, &next) && (was.master != next.master || !is_uplink(t, &was)))
+			link_table_announce(t, next.master);
 		return LINK_TABLE_CHANGED;
 	}
 	if (!reserve_links(t, t->n_links + 1))
 		return LINK_TABLE_NO_MEMORY;
 	memmove(&t->links[at + 1], &t->links[at], (t->n_links - at) * sizeof(*t->links));
 	next.born = ++t->births;
+	next.announcements = t->announcements;
 	t->links[at] = next;
 	t->n_links++;
 	return LINK_TABLE_CHANGED;
 }
 
-void link_table_del_link(struct link_table *t, int index)
+enum link_table_result link_table_del_link(struct link_table *t, int index)
 {
 	size_t at = find_link(t, index), kept = 0;
+	bool was = at < t->n_links && t->links[at].index == index;
 
-	if (at < t->n_links && t->links[at].index == index) {
+	if (was) {
 		memmove(&t->links[at], &t->links[at + 1], (t->n_links - at - 1) * sizeof(*t->links));
 		t->n_links--;
 	}
 	for (size_t i = 0; i < t->n_addrs; i++)
 		if (t->addrs[i].index != index)
 			t->addrs[kept++] = t->addrs[i];
+	was = was || kept != t->n_addrs;
 	t->n_addrs = kept;
+	return was ? LINK_TABLE_CHANGED : LINK_TABLE_SAME;
 }
 
 static int addr_cmp(const struct link_addr *a, const struct link_addr *b)
@@ -151,6 +210,16 @@ static bool addr_at(const struct link_table *t, size_t at, const struct link_add
 	return at < t->n_addrs && addr_cmp(&t->addrs[at], addr) == 0;
 }
 
+bool link_table_has_addr(const struct link_table *t, int index, bool (*but)(const struct ip *ip))
+{
+	const struct link_addr first = { .index = index };
+
+	for (size_t i = find_addr(t, &first); i < t->n_addrs && t->addrs[i].index == index; i++)
+		if (!but(&t->addrs[i].ip))
+			return true;
+	return false;
+}
+
 enum link_table_result link_table_put_addr(struct link_table *t, const struct link_addr *addr)
 {
 	size_t at = find_addr(t, addr);
@@ -169,14 +238,15 @@ enum link_table_result link_table_put_addr(struct link_table *t, const struct li
 	return LINK_TABLE_CHANGED;
 }
 
-void link_table_del_addr(struct link_table *t, const struct link_addr *addr)
+enum link_table_result link_table_del_addr(struct link_table *t, const struct link_addr *addr)
 {
 	size_t at = find_addr(t, addr);
 
 	if (!addr_at(t, at, addr))
-		return;
+		return LINK_TABLE_SAME;
 	memmove(&t->addrs[at], &t->addrs[at + 1], (t->n_addrs - at - 1) * sizeof(*t->addrs));
 	t->n_addrs--;
+	return LINK_TABLE_CHANGED;
 }
 
 void link_table_put_default(struct link_table *t, enum ip_family family, int index, uint32_t metric, bool from_ra)

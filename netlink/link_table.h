@@ -21,7 +21,8 @@ struct link_table {
 	size_t n_addrs, cap_addrs;
 	struct link_default v4, v6;
 	bool v6_from_ra;
-	uint32_t births; /* of links, since the beginning; survives a reset */
+	/* Since the beginning; survive a reset, so that no former value comes back. */
+	uint32_t births, announcements;
 };
 
 enum link_table_result {
@@ -34,11 +35,18 @@ void link_table_fini(struct link_table *t); /* frees; empty after */
 void link_table_reset(struct link_table *t);
 void link_table_reset_defaults(struct link_table *t);
 
+/* 'born' and 'announcements' are the table's to set. */
 enum link_table_result link_table_put_link(struct link_table *t, const struct link *link);
+/* The kernel asked for announcements on the link (none: no matter), so they are due on everything above it, too. */
+void link_table_announce(struct link_table *t, int index);
 /* Its addresses go too: their own notifications may be lost. */
-void link_table_del_link(struct link_table *t, int index);
+enum link_table_result link_table_del_link(struct link_table *t, int index);
+/* NULL = not there; borrowed until the next change. */
+const struct link *link_table_find(const struct link_table *t, int index);
+/* Whether the link has an address other than those that 'but' tells. */
+bool link_table_has_addr(const struct link_table *t, int index, bool (*but)(const struct ip *ip));
 enum link_table_result link_table_put_addr(struct link_table *t, const struct link_addr *addr);
-void link_table_del_addr(struct link_table *t, const struct link_addr *addr);
+enum link_table_result link_table_del_addr(struct link_table *t, const struct link_addr *addr);
 /* A default route; the one with the lowest metric stays. */
 void link_table_put_default(struct link_table *t, enum ip_family family, int index, uint32_t metric, bool from_ra);
 

@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* link_watch.c: follows links, addresses and default routes.  libnl receives, and parses links and routes;
- * addresses are addr_msg's, because libnl 3.7 knows neither of our marks.  It never changes anything in the
- * kernel, and what an interface is good for the shell decides. */
+/* link_watch.c: follows links, addresses and default routes.  libnl sends and receives; reading the messages is
+ * link_feed's, because libnl 3.7 knows neither the marks of our addresses nor what a link's master is.  It never changes
+ * anything in the kernel, and what an interface is good for the shell decides. */
 #include "netlink/link_watch.h"
 
 #include <errno.h>
-#include <linux/if.h>
-#include <linux/if_arp.h>
 #include <linux/rtnetlink.h>
-#include <netlink/addr.h>
 #include <netlink/errno.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
-#include <netlink/route/link.h>
-#include <netlink/route/nexthop.h>
-#include <netlink/route/route.h>
 #include <netlink/socket.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,25 +16,28 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 
-#include "netlink/addr_msg.h"
-#include "netlink/link_table.h"
+#include "agent/base/auto.h"
+#include "agent/base/mono.h"
+#include "netlink/link_feed.h"
 
 #define DISPATCH_BUDGET 64 /* datagrams */
 #define DISCARD_MAX 100000 /* more than RECEIVE_QUEUE holds */
 #define DUMP_RESTARTS 10
 #define DUMP_TIMEOUT_S 5
 #define RETRY_S 1
+#define WITHHOLD_MS 1000
 #define RECEIVE_LEN ((size_t)32 * 1024)
 #define RECEIVE_QUEUE (4 * 1024 * 1024)
 
 struct link_watch {
 	struct nl_sock *events;
 	int epoll_fd, retry_fd;
-	struct link_table now; /* as the kernel says */
-	struct link_table shown;
-	struct link_state state;	/* borrows from 'shown' */
-	bool stale_all, stale_routes;	/* to be read anew */
-	bool out_of_memory;		/* in a callback */
+	struct link_feed feed;
+	struct link_table shown; /* a copy of what the feed had at the end of a dispatch */
+	struct link_state state; /* borrows from 'shown' */
+	bool stale_all;		 /* everything is to be read anew */
+	bool withheld;		 /* a change that hardly matters was not told yet */
+	mono_t withhold_until;
 };
 
 static int link_error(struct err_info *err, int nle, const char *what)
@@ -60,130 +57,21 @@ static int link_error(struct err_info *err, int nle, const char *what)
 
 /* ---- messages ---- */
 
-static void put_link(struct nl_object *object, void *arg)
-{
-	struct rtnl_link *l = (void *)object;
-	struct link_watch *w = arg;
-	struct nl_addr *mac = rtnl_link_get_addr(l);
-	const char *name = rtnl_link_get_name(l);
-	unsigned int flags = rtnl_link_get_flags(l);
-	struct link link = { .index = rtnl_link_get_ifindex(l) };
-
-	if (!name || strlen(name) >= sizeof(link.name))
-		return;
-	memcpy(link.name, name, strlen(name));
-	link.ethernet = rtnl_link_get_arptype(l) == ARPHRD_ETHER;
-	link.up = flags & IFF_UP;
-	link.carrier = flags & IFF_LOWER_UP;
-	link.loopback = flags & IFF_LOOPBACK;
-	if (link.ethernet && mac && nl_addr_get_len(mac) == LINK_MAC_LEN)
-		memcpy(link.mac, nl_addr_get_binary_addr(mac), LINK_MAC_LEN);
-	/* The kernel drops IPv4 routes of a link that goes down without a word. */
-	switch (link_table_put_link(&w->now, &link)) {
-	case LINK_TABLE_SAME:
-		break;
-	case LINK_TABLE_CHANGED:
-		w->stale_routes = true;
-		break;
-	case LINK_TABLE_NO_MEMORY:
-		w->out_of_memory = true;
-		break;
-	}
-}
-
-static void on_link(struct link_watch *w, struct nl_msg *msg)
-{
-	const struct nlmsghdr *nlh = nlmsg_hdr(msg);
-	const struct ifinfomsg *ifi = nlmsg_data(nlh);
-
-	/* AF_BRIDGE: about a port's place in its bridge; such a DELLINK is not the link's end. */
-	if (nlh->nlmsg_len < NLMSG_LENGTH(sizeof(*ifi)) || ifi->ifi_family != AF_UNSPEC)
-		return;
-	if (nlh->nlmsg_type == RTM_NEWLINK) {
-		IGNORE(nl_msg_parse(msg, put_link, w)); /* one that libnl cannot read is none of ours */
-	} else {
-		link_table_del_link(&w->now, ifi->ifi_index);
-		w->stale_routes = true;
-	}
-}
-
-static void on_addr(struct link_watch *w, const struct nlmsghdr *nlh)
-{
-	struct addr_msg m;
-
-	if (addr_msg_parse(nlh, nlh->nlmsg_len, &m) < 0)
-		return;
-	if (!m.gone && link_table_put_addr(&w->now, &m.addr) == LINK_TABLE_NO_MEMORY)
-		w->out_of_memory = true;
-	if (m.gone) {
-		link_table_del_addr(&w->now, &m.addr);
-		/* Routes that prefer it as source go silently too; none prefers a VIP. */
-		if (!m.addr.ours)
-			w->stale_routes = true;
-	}
-}
-
-static bool is_default_route(const struct nlmsghdr *nlh)
-{
-	const struct rtmsg *rtm = nlmsg_data(nlh);
-
-	return nlh->nlmsg_len >= NLMSG_LENGTH(sizeof(*rtm)) && rtm->rtm_dst_len == 0 &&
-	       rtm->rtm_table == RT_TABLE_MAIN && !(rtm->rtm_flags & RTM_F_CLONED);
-}
-
-static void on_route(struct link_watch *w, struct nlmsghdr *nlh)
-{
-	struct rtnl_route *route = NULL;
-	struct rtnl_nexthop *hop;
-
-	if (nlh->nlmsg_type != RTM_NEWROUTE || !is_default_route(nlh) || rtnl_route_parse(nlh, &route) < 0)
-		return;
-	/* Of several next hops the first counts: an interface is wanted, not a path. */
-	hop = rtnl_route_nexthop_n(route, 0);
-	if (hop && rtnl_route_get_type(route) == RTN_UNICAST && !(rtnl_route_nh_get_flags(hop) & RTNH_F_DEAD))
-		link_table_put_default(&w->now, rtnl_route_get_family(route) == AF_INET ? IP_V4 : IP_V6,
-				       rtnl_route_nh_get_ifindex(hop), rtnl_route_get_priority(route),
-				       rtnl_route_get_protocol(route) == RTPROT_RA);
-	rtnl_route_put(route);
-}
-
 static int on_dumped(struct nl_msg *msg, void *arg)
 {
+	const struct nlmsghdr *nlh = nlmsg_hdr(msg);
 	struct link_watch *w = arg;
-	struct nlmsghdr *nlh = nlmsg_hdr(msg);
 
-	if (nlh->nlmsg_type == RTM_NEWLINK)
-		on_link(w, msg);
-	else if (nlh->nlmsg_type == RTM_NEWADDR)
-		on_addr(w, nlh);
-	else if (nlh->nlmsg_type == RTM_NEWROUTE)
-		on_route(w, nlh);
+	link_feed_dumped(&w->feed, nlh, nlh->nlmsg_len);
 	return NL_OK;
 }
 
 static int on_notified(struct nl_msg *msg, void *arg)
 {
-	struct link_watch *w = arg;
 	const struct nlmsghdr *nlh = nlmsg_hdr(msg);
+	struct link_watch *w = arg;
 
-	switch (nlh->nlmsg_type) {
-	case RTM_NEWLINK:
-	case RTM_DELLINK:
-		on_link(w, msg);
-		break;
-	case RTM_NEWADDR:
-	case RTM_DELADDR:
-		on_addr(w, nlh);
-		break;
-	case RTM_NEWROUTE:
-	case RTM_DELROUTE:
-		/* A replacement is not told apart from an addition: read them all, it is rare. */
-		if (is_default_route(nlh))
-			w->stale_routes = true;
-		break;
-	default:
-		break;
-	}
+	link_feed_notified(&w->feed, nlh, nlh->nlmsg_len);
 	return NL_OK;
 }
 
@@ -214,7 +102,7 @@ static int open_sock(struct nl_sock **ret, nl_recvmsg_msg_cb_t handler, void *ar
 
 static int dump(struct nl_sock *s, int type, const void *header, size_t len)
 {
-	char copy[sizeof(struct rtmsg) + sizeof(struct ifinfomsg)]; /* libnl takes it without const */
+	char copy[64]; /* libnl takes it without const */
 	int r;
 
 	memcpy(copy, header, len);
@@ -228,18 +116,27 @@ static int dump_routes(struct link_watch *w, struct nl_sock *s)
 	const struct rtmsg v6 = { .rtm_family = AF_INET6, .rtm_table = RT_TABLE_MAIN };
 	int r;
 
-	link_table_reset_defaults(&w->now);
+	link_feed_restart_routes(&w->feed);
 	r = dump(s, RTM_GETROUTE, &v4, sizeof(v4));
 	return r < 0 ? r : dump(s, RTM_GETROUTE, &v6, sizeof(v6));
 }
 
 static int dump_all(struct link_watch *w, struct nl_sock *s)
 {
-	const struct ifinfomsg links = { .ifi_family = AF_UNSPEC };
-	const struct ifaddrmsg addrs = { .ifa_family = AF_UNSPEC };
+	/* Without the counters, which are half of every link. */
+	static const struct {
+		struct ifinfomsg header;
+		struct nlattr mask;
+		uint32_t value;
+	} links = {
+		.header = { .ifi_family = AF_UNSPEC },
+		.mask = { .nla_len = sizeof(links.mask) + sizeof(links.value), .nla_type = IFLA_EXT_MASK },
+		.value = RTEXT_FILTER_SKIP_STATS,
+	};
+	static const struct ifaddrmsg addrs = { .ifa_family = AF_UNSPEC };
 	int r;
 
-	link_table_reset(&w->now);
+	link_feed_restart(&w->feed);
 	r = dump(s, RTM_GETLINK, &links, sizeof(links));
 	if (r == 0)
 		r = dump(s, RTM_GETADDR, &addrs, sizeof(addrs));
@@ -266,10 +163,10 @@ static int refresh(struct link_watch *w, struct err_info *err)
 	}
 	if (r < 0)
 		return link_error(err, r, "reading interfaces, addresses and routes");
-	if (w->out_of_memory)
+	if (w->feed.out_of_memory)
 		return err_set(err, -ENOMEM, "reading interfaces, addresses and routes: out of memory");
 	w->stale_all = false;
-	w->stale_routes = false;
+	w->feed.stale_routes = false;
 	return 0;
 }
 
@@ -293,7 +190,7 @@ static int drain(struct link_watch *w, struct err_info *err)
 	for (int i = 0; i < DISPATCH_BUDGET && !w->stale_all; i++) {
 		int r = nl_recvmsgs_default(w->events);
 
-		if (r == -NLE_NOMEM || w->out_of_memory) /* ENOBUFS, or no memory to work one in */
+		if (r == -NLE_NOMEM || w->feed.out_of_memory) /* ENOBUFS, or no memory to work one in */
 			w->stale_all = true;
 		else if (r == -NLE_AGAIN)
 			break;
@@ -310,28 +207,48 @@ static void set_retry(struct link_watch *w, time_t in_s)
 	IGNORE(timerfd_settime(w->retry_fd, 0, &t, NULL)); /* only fails for values that are wrong */
 }
 
+/* Containers that start and end by the dozen wake the caller once a second, whatever it does about it. */
+static bool is_told(struct link_watch *w, bool changed)
+{
+	mono_t now = mono_now();
+
+	w->withheld |= changed;
+	if (w->withheld && !w->feed.matters && !mono_reached(now, w->withhold_until)) {
+		set_retry(w, RETRY_S);
+		return false;
+	}
+	changed = w->withheld;
+	w->withheld = false;
+	w->feed.matters = false;
+	if (changed)
+		w->withhold_until = mono_add_ms(now, WITHHOLD_MS);
+	return changed;
+}
+
 static int publish(struct link_watch *w, bool *ret_changed)
 {
-	bool changed;
-	int r = link_table_copy(&w->shown, &w->now, &changed);
+	bool changed = false;
+	int r = w->feed.changed ? link_table_copy(&w->shown, &w->feed.now, &changed) : 0;
 
 	w->state = link_table_state(&w->shown); /* its arrays may have moved even on failure */
-	if (r == 0)
-		*ret_changed = changed;
-	return r;
+	if (r < 0)
+		return r;
+	w->feed.changed = false;
+	*ret_changed = is_told(w, changed);
+	return 0;
 }
 
 int link_watch_dispatch(struct link_watch *w, bool *ret_changed, struct err_info *err)
 {
 	int r;
 
-	w->out_of_memory = false;
+	w->feed.out_of_memory = false;
 	set_retry(w, 0);
 	r = drain(w, err);
 	if (r < 0)
 		w->stale_all = true;
-	w->out_of_memory = false;
-	if (r == 0 && (w->stale_all || w->stale_routes))
+	w->feed.out_of_memory = false;
+	if (r == 0 && (w->stale_all || w->feed.stale_routes))
 		r = refresh(w, err);
 	if (r == 0)
 		r = publish(w, ret_changed);
@@ -407,7 +324,7 @@ void link_watch_free(struct link_watch *w)
 	nl_socket_free(w->events);
 	close_fdp(&w->epoll_fd);
 	close_fdp(&w->retry_fd);
-	link_table_fini(&w->now);
+	link_feed_fini(&w->feed);
 	link_table_fini(&w->shown);
 	free(w);
 }

@@ -11,14 +11,34 @@
 #define LINK_NAME_MAX 16 /* IFNAMSIZ */
 #define LINK_MAC_LEN 6
 
+/* What a link is, as far as it matters for VIPs (IFLA_INFO_KIND; linux/if_link.h). */
+enum link_kind {
+	LINK_PLAIN, /* a network card, veth, ... */
+	LINK_VLAN,
+	LINK_BOND, /* or team */
+	LINK_BRIDGE,
+	LINK_MACVLAN,
+	LINK_VRF,
+	LINK_OTHER, /* tunnels and other kinds without neighbours to announce to */
+};
+
 struct link {
 	int index;
 	char name[LINK_NAME_MAX];
+	enum link_kind kind;
+	int master; /* IFLA_MASTER: the bridge, bond or VRF it is a port of; 0 = none */
+	int lower;  /* IFLA_LINK of a VLAN or macvlan: the link of this namespace it stands on; 0 = none */
+	bool port;  /* of a bridge, bond or team, but not of a VRF: frames that arrive are the master's, so no VIP may be here */
+	bool pair;  /* veth, tun or tap: its other end is on this machine, too */
+	/* Another value: VIPs here need announcing, because the kernel asked for it (bond failover, virtual machine moved;
+	 * IFLA_EVENT) or a port of this bridge got its carrier back.  The number itself means nothing. */
+	uint32_t announcements;
 	uint8_t mac[LINK_MAC_LEN]; /* zero when the link has no Ethernet address */
 	bool ethernet;		   /* ARPHRD_ETHER */
 	bool up;		   /* IFF_UP */
 	bool carrier;		   /* IFF_LOWER_UP */
 	bool loopback;
+	bool noarp;		   /* IFF_NOARP */
 	uint32_t born; /* differs when the kernel made the interface anew under the same index: what stood on it is gone */
 };
 

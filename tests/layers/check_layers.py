@@ -32,7 +32,7 @@ import sys
 
 import rules
 
-PACKAGES = ("libmnl", "libnftnl", "libnl-3.0", "libnl-route-3.0", "libcurl", "jansson", "yaml-0.1", "libmicrohttpd")
+PACKAGES = ("libmnl", "libnftnl", "libnl-3.0", "libcurl", "jansson", "yaml-0.1", "libmicrohttpd")
 
 
 def run(command, cwd, text=None):

@@ -6,6 +6,7 @@
  *	addr-put|addr-refresh INDEX IP VALID_S | addr-del INDEX IP | addr-dump
  *	announce INTERFACE IP ROUTER       sends one round, prints the number of frames
  *	watch MS                           waits for a change for at most MS, then prints the state
+ *	watch-count MS                     how often a change is told within MS
  *	sysctl-get|sysctl-set 4|6 INTERFACE [VALUE] */
 #include <errno.h>
 #include <inttypes.h>
@@ -133,6 +134,9 @@ static int announce(struct driver *d)
 
 static void print_state(const struct link_state *s)
 {
+	static const char *const kinds[] = { [LINK_PLAIN] = "plain",	 [LINK_VLAN] = "vlan", [LINK_BOND] = "bond",
+					     [LINK_BRIDGE] = "bridge",	 [LINK_MACVLAN] = "macvlan",
+					     [LINK_VRF] = "vrf",	 [LINK_OTHER] = "other" };
 	char text[IP_TEXT_MAX];
 
 	for (size_t i = 0; i < s->n_links; i++) {
@@ -141,6 +145,8 @@ static void print_state(const struct link_state *s)
 		printf("link %d %s %02x:%02x:%02x:%02x:%02x:%02x%s%s%s%s\n", l->index, l->name, l->mac[0], l->mac[1],
 		       l->mac[2], l->mac[3], l->mac[4], l->mac[5], l->ethernet ? " ethernet" : "", l->up ? " up" : "",
 		       l->carrier ? " carrier" : "", l->loopback ? " loopback" : "");
+		printf("kind %d %s%s%s master %d lower %d born %u announcements %u\n", l->index, kinds[l->kind],
+		       l->port ? " port" : "", l->pair ? " pair" : "", l->master, l->lower, l->born, l->announcements);
 	}
 	for (size_t i = 0; i < s->n_addrs; i++)
 		printf("addr %d %s/%u %s\n", s->addrs[i].index, ip_format(&s->addrs[i].ip, text),
@@ -170,6 +176,28 @@ static int watch(struct driver *d)
 	return r;
 }
 
+static int watch_count(struct driver *d)
+{
+	mono_t until = mono_add_ms(mono_now(), (int64_t)number(d, 1, 60000));
+	unsigned int told = 0;
+
+	for (;;) {
+		struct pollfd p = { .fd = link_watch_fd(d->watch), .events = POLLIN };
+		int64_t left = mono_diff_ms(until, mono_now());
+		bool changed = false;
+		int r;
+
+		if (left <= 0 || poll(&p, 1, (int)left) <= 0)
+			break;
+		r = link_watch_dispatch(d->watch, &changed, &d->err);
+		if (r < 0)
+			return r;
+		told += changed;
+	}
+	printf("told %u\n", told);
+	return 0;
+}
+
 static int sysctls(struct driver *d)
 {
 	enum sysctl_key key = number(d, 1, 6) == 4 ? SYSCTL_FORWARD_V4 : SYSCTL_FORWARD_V6;
@@ -194,6 +222,7 @@ static int run(struct driver *d)
 	} commands[] = {
 		{ "addr-put", addresses },  { "addr-refresh", addresses }, { "addr-del", addresses },
 		{ "addr-dump", addresses }, { "announce", announce },	   { "watch", watch },
+		{ "watch-count", watch_count },
 		{ "sysctl-get", sysctls },  { "sysctl-set", sysctls },
 	};
 
