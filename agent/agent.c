@@ -33,19 +33,15 @@ bool agent_holds(const struct agent *a, mono_t now)
 
 bool agent_carries_vips(const struct agent *a, const struct link_state *s, const struct link *l)
 {
-	const struct config *c = a->cfg;
-
-	for (size_t k = 0; k < c->interfaces.n; k++)
-		if (text_eq(l->name, c->interfaces.v[k]))
-			return true;
-	if (c->interfaces.n > 0)
+	if (!place_may_carry(s, &a->interfaces.rules, l))
 		return false;
-	if (l->index == s->default_v4 || l->index == s->default_v6)
+	if (a->interfaces.rules.n_names > 0 || l->index == s->default_v4 || l->index == s->default_v6)
 		return true;
 	for (size_t k = 0; k < a->vips.n; k++)
-		if (a->vips.v[k].ifindex == l->index)
-			return true;
-	return a->vips.n == 0 && !l->loopback; /* by subnet, and no VIP yet: any will do */
+		for (size_t i = 0; i < a->vips.v[k].n_at; i++)
+			if (a->vips.v[k].at[i].ifindex == l->index)
+				return true;
+	return a->vips.n == 0; /* by subnet, and no VIP yet: any will do */
 }
 
 /* This node may hold when its data plane is up and an interface for VIPs has carrier.  That the kernel refuses a single
@@ -116,38 +112,60 @@ static size_t wanted_addrs(struct agent *a, mono_t now)
 {
 	size_t n = 0;
 
+	if (a->routed.on)
+		return routed_addrs(a, a->addrs);
 	for (size_t i = 0; i < a->vips.n; i++) {
 		const struct vip *vip = &a->vips.v[i];
 
-		if (vip->ifindex && fence_wants_addr(a, vip, now))
-			a->addrs[n++] = (struct kernel_addr){ vip->ip, vip->ifindex };
+		for (size_t k = 0; k < vip->n_at && fence_wants_addr(a, vip, now); k++)
+			a->addrs[n++] = (struct kernel_addr){ vip->ip, vip->at[k].ifindex };
 	}
 	return n;
 }
 
+/* Whether this node has the network segments of each group's VIPs.  With all of them dead it is no candidate; with some it
+ * holds what nobody else can hold better. */
+static void place_groups(struct agent *a)
+{
+	bool usable[GROUPS_MAX + GROUPS_OWN_MAX] = { false };
+
+	for (size_t i = 0; i < a->n_groups; i++) {
+		a->groups[i]->placed = true;
+		a->groups[i]->impaired = false;
+	}
+	for (size_t i = 0; i < a->vips.n && !a->vips.routed; i++) {
+		const struct vip *vip = &a->vips.v[i];
+		struct group *g = vip->group < a->n_groups ? a->groups[vip->group] : NULL;
+
+		if (!g)
+			continue;
+		g->placed &= vip->n_at > 0 || !vip->published;
+		g->impaired |= !vip_usable(vip) && (vip->n_at > 0 || vip->published);
+		usable[vip->group] |= vip_usable(vip);
+	}
+	for (size_t i = 0; i < a->n_groups; i++)
+		a->groups[i]->placed &= !a->groups[i]->impaired || usable[i];
+}
+
 void agent_place(struct agent *a, mono_t now)
 {
-	const struct config *c = a->cfg;
 	bool moved;
 
 	a->place_again = false;
 	a->fence_again = true;
-	moved = vips_place(&a->vips, link_watch_state(a->kernel.links), (const char *const *)c->interfaces.v, c->interfaces.n, now);
+	moved = vips_place(&a->vips, link_watch_state(a->kernel.links), &a->interfaces.rules, now);
 	own_record_links(a);
-	for (size_t i = 0; i < a->n_groups; i++)
-		a->groups[i]->placed = true;
-	for (size_t i = 0; i < a->vips.n && !a->vips.routed; i++)
-		if (a->vips.v[i].published && !a->vips.v[i].ifindex && a->vips.v[i].group < a->n_groups)
-			a->groups[a->vips.v[i].group]->placed = false;
+	place_groups(a);
 	if (!moved)
 		return;
-	forwarding_check(a);
+	forwarding_again(&a->forwarding);
+	sysctls_again(&a->sysctls);
 	a->places_changed = true;
 }
 
 static mono_t step_addrs(struct agent *a, mono_t now, bool adopting)
 {
-	if (adopting || (agent_holds(a, now) && !a->planned))
+	if (a->routed.on ? !a->planned : adopting || (agent_holds(a, now) && !a->planned))
 		return MONO_NEVER;
 	return kernel_sync_addrs(&a->kernel, now, a->addrs, wanted_addrs(a, now));
 }
@@ -169,7 +187,13 @@ static bool is_settled(void *ctx, const char *ns, const char *name)
 
 static const char *refused(void *ctx, const struct ip *ip)
 {
-	return agent_refused(ctx, ip);
+	static char why[256];
+	const struct agent *a = ctx;
+	const struct vip *vip = vips_find(&a->vips, ip);
+
+	if (!vip || vip->why == PLACE_OK)
+		return agent_refused(a, ip);
+	return interfaces_refusal(link_watch_state(a->kernel.links), vip, why, sizeof(why));
 }
 
 /* Writes to the API what has become true.  Looking at all Services takes a while: only when something has changed. */
@@ -221,19 +245,32 @@ static mono_t step(struct agent *a, mono_t now)
 	cut_hung(a);
 	now = mono_now(); /* planning takes a while, and the deadline may be over */
 	wake = mono_min(wake, forwarding_step(a, now));
+	wake = mono_min(wake, sysctls_step(a, now));
 	a->nat_options.forward_mark = forwarding_mark(a);
 	dataplane_options(&a->dataplane, &a->nat_options);
 	wake = mono_min(wake, dataplane_sync(&a->dataplane, now));
-	if (a->place_again && a->planned)
+	a->place_again |= interfaces_update(&a->interfaces, a->cfg, &a->own_node);
+	if (a->place_again && a->planned) {
+		bool before = a->places_changed;
+
 		agent_place(a, now);
+		if (a->places_changed && !before)
+			wake = now; /* the data plane is to know, and was looked at above */
+	}
 	former_step(a, now);
+	wake = mono_min(wake, routed_step(a, now));
+	wake = mono_min(wake, rendezvous_step(a, now));
+	wake = mono_min(wake, former_gate_step(a, now));
 	wake = mono_min(wake, fence_step(a, now, adopting));
 	wake = mono_min(wake, step_addrs(a, now, adopting));
 	n_live = vips_refresh_live(&a->vips, &a->kernel, fence_answers, a, now);
+	wake = mono_min(wake, conflicts_step(a, now));
 	for (size_t i = 0; i < a->n_groups; i++)
 		handover_step(a->groups[i], now);
+	if (n_live > a->n_live)
+		busiest_rank(a);
 	if (agent_holds(a, now)) {
-		wake = mono_min(wake, vips_announce(&a->vips, link_watch_state(a->kernel.links), now));
+		wake = mono_min(wake, announcer_step(&a->announcer, &a->vips, link_watch_state(a->kernel.links), now));
 		wake = mono_min(wake, step_publish(a, now, n_live));
 	}
 	a->n_live = n_live;
@@ -241,6 +278,7 @@ static mono_t step(struct agent *a, mono_t now)
 	wake = mono_min(wake, spreading_step(a, now));
 	wake = mono_min(wake, stop_step(a, now));
 	wake = mono_min(wake, services_step(a, now));
+	wake = mono_min(wake, control_step(&a->control, now));
 	wake = mono_min(wake, http_tick(a->http, now));
 	wake = mono_min(wake, health_ports_step(&a->health_ports, now));
 	for (size_t i = 0; i < a->n_groups; i++)
@@ -261,6 +299,8 @@ static void look_at_clocks(struct agent *a)
 		  log_str("what", pause_name(kind)));
 	for (size_t i = 0; i < a->n_groups; i++)
 		leader_doubt(&a->groups[i]->leader, clocks.boot);
+	for (size_t i = 0; i < a->vips.n; i++)
+		vips_announce_again(&a->vips.v[i], clocks.boot); /* neighbours may have forgotten them meanwhile */
 }
 
 static int turn(struct agent *a)
@@ -306,7 +346,10 @@ static void agent_close(struct agent *a)
 	store_fini(&a->store);
 	kube_client_free(a->client);
 	fence_close(a);
+	rendezvous_fini(&a->rendezvous);
+	routed_fini(&a->routed);
 	vips_fini(&a->vips);
+	announcer_fini(&a->announcer);
 	dataplane_fini(&a->dataplane);
 	kernel_fini(&a->kernel);
 	control_fini(&a->control);

@@ -4,9 +4,12 @@
 
 #include <stdbool.h>
 
+#include "agent/announcer.h"
 #include "agent/base/arena.h"
+#include "agent/busiest.h"
 #include "agent/candidates.h"
 #include "agent/config.h"
+#include "agent/conflicts.h"
 #include "agent/control.h"
 #include "agent/control_plane.h"
 #include "agent/core/pause.h"
@@ -15,12 +18,14 @@
 #include "agent/core/wanted.h"
 #include "agent/dataplane.h"
 #include "agent/former.h"
+#include "agent/former_gate.h"
 #include "agent/forwarding.h"
 #include "agent/gates.h"
 #include "agent/group.h"
 #include "agent/guard.h"
 #include "agent/health_port.h"
 #include "agent/http.h"
+#include "agent/interfaces.h"
 #include "agent/kernel.h"
 #include "agent/lease_view.h"
 #include "agent/loop.h"
@@ -28,7 +33,10 @@
 #include "agent/own_node.h"
 #include "agent/past.h"
 #include "agent/publish.h"
+#include "agent/rendezvous.h"
+#include "agent/routed.h"
 #include "agent/store.h"
+#include "agent/sysctls.h"
 #include "agent/tables.h"
 #include "agent/traffic.h"
 #include "agent/vips.h"
@@ -49,6 +57,7 @@ enum stop_state {
 	STOP_NO,
 	STOP_HANDING_OVER, /* other nodes take over what this one holds */
 	STOP_WITHDRAWING, /* addresses are being removed */
+	STOP_DRAINING,	  /* connections of routed VIPs are given time to end */
 	STOP_RELEASING,	  /* the Lease is being released */
 	STOP_ASKING,	  /* whether our DaemonSet still exists */
 	STOP_DONE,
@@ -84,12 +93,19 @@ struct agent {
 	struct spread spread;
 	struct publish publish;
 	struct vips vips;
+	struct routed routed;
+	struct rendezvous_keeper rendezvous;
+	struct interfaces interfaces; /* which may carry VIPs */
+	struct announcer announcer;
 	struct gates gates;
 	struct guard guard;
 	struct tables tables;
 	struct traffic traffic; /* what goes through the VIPs */
+	struct busiest busiest;
 	struct former former;
+	struct former_gate former_gate;
 	struct wire wire;
+	struct conflicts conflicts;
 	bool fence_again; /* VIPs, links or addresses have changed since the fence looked */
 	struct gate_place *gate_places; /* malloc; interfaces that need the gate */
 	size_t n_gate_places;
@@ -128,6 +144,7 @@ struct agent {
 	mono_t adopt_until;  /* leftovers of an earlier run have expired */
 	mono_t started;
 	bool place_again;    /* links or VIPs have changed */
+	uint64_t wires;	     /* wires_digest(), as last placed by */
 	struct kernel_addr *addrs; /* malloc, room for all VIPs: what this node is to have now */
 	size_t n_live;
 	size_t n_moving; /* VIPs whose record is to name another group */
@@ -138,6 +155,7 @@ struct agent {
 	mono_t stop_by;
 	bool uninstalled; /* our DaemonSet is gone: leave nothing behind */
 	struct forwarding forwarding;
+	struct sysctls sysctls;
 };
 
 /* Runs until a signal ends it.  Returns an exit code; errors have been logged. */
@@ -158,10 +176,7 @@ bool agent_holds(const struct agent *a, mono_t now);
 /* Whether VIPs may go to this interface. */
 bool agent_carries_vips(const struct agent *a, const struct link_state *s, const struct link *l);
 
-/* The state as JSON or as a table for people; see docs/configuration.md. */
-void status_render(struct agent *a, bool json, struct buf *out);
-
-/* Services served and VIPs wanted, for status and metrics. */
+/* Services served, for status and metrics. */
 unsigned int agent_services(const struct agent *a);
 bool agent_ready(struct agent *a, struct buf *why);
 

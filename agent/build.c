@@ -24,7 +24,7 @@ static bool snat_to_vip(const struct agent *a)
 
 	for (size_t i = 0; i < s->n_links; i++)
 		ipvs = ipvs || text_eq(s->links[i].name, "kube-ipvs0");
-	return a->cfg->source_nat == SOURCE_NAT_AUTO && !ipvs;
+	return a->cfg->source_nat == SOURCE_NAT_AUTO && !ipvs && a->cfg->announce != ANNOUNCE_BGP;
 }
 
 static int weight_order(const void *a, const void *b)
@@ -35,7 +35,7 @@ static int weight_order(const void *a, const void *b)
 bool build_take_common(struct agent *a)
 {
 	struct plan_common *c = &a->common;
-	struct plan_common now = { .snat_to_vip = snat_to_vip(a), .routed = a->cfg->announce == ANNOUNCE_NONE,
+	struct plan_common now = { .snat_to_vip = snat_to_vip(a), .routed = a->cfg->announce != ANNOUNCE_ARP,
 				   .counters = a->cfg->counters == COUNTERS_ON,
 				   .weights = candidates_changes(a->candidates) };
 
@@ -67,12 +67,13 @@ static struct wanted_weight *find_weights(const struct agent *a, struct arena *a
 	return v;
 }
 
-/* The interface of a VIP of the table; vips_place() has seen to it. */
-static uint32_t home_of(const struct agent *a, const struct ip *vip)
+/* The interfaces of a VIP of the table, into zeros; vips_place() has seen to it. */
+static void find_homes(const struct agent *a, const struct ip *vip, uint32_t homes[static PLACE_MAX])
 {
 	const struct vip *v = vips_find(&a->vips, vip);
 
-	return v ? (uint32_t)v->ifindex : 0;
+	for (size_t i = 0; v && i < v->n_at; i++)
+		homes[i] = (uint32_t)v->at[i].ifindex;
 }
 
 /* Never source NAT to the VIP: nobody knows which of the servers runs on the node of a dead holder (agent/former.h). */
@@ -82,7 +83,7 @@ static int build_control_try(struct agent *a, struct nat_service *ret)
 				   .node = a->cfg->node_name, .routed = a->common.routed, .counters = a->common.counters };
 
 	in.ips[0] = a->cfg->control_vip;
-	in.homes[0] = home_of(a, &a->cfg->control_vip);
+	find_homes(a, &a->cfg->control_vip, in.homes[0]);
 	in.slices = control_plane_slices(&a->control_plane, &in.n_slices);
 	return wanted_service(&in, &a->build_arena, ret);
 }
@@ -155,7 +156,7 @@ static bool take_places(struct agent *a, size_t i)
 		now.n_ips = d->n_ips;
 	for (size_t k = 0; k < now.n_ips; k++) {
 		now.ips[k] = d->ips[k];
-		now.homes[k] = home_of(a, &d->ips[k]);
+		find_homes(a, &d->ips[k], now.homes[k]);
 	}
 	if (memcmp(&a->store.services[i]->built, &now, sizeof(now)) == 0)
 		return false;
@@ -223,6 +224,7 @@ bool build_step(struct agent *a, mono_t now)
 		a->build_control = false;
 	}
 	a->building = false;
+	a->routed.again = true;
 	dataplane_complete(&a->dataplane);
 	return true;
 }

@@ -19,9 +19,6 @@
 #include "agent/kube/record_json.h"
 #include "election/lease.h"
 
-#define RECORD_PREFIX "leasehold-node-"
-#define NAME_MAX_BYTES 253 /* a DNS subdomain (RFC 1123) */
-#define NAME_CUT 200	   /* of a node's name that is too long beside the prefix; a hash follows */
 #define CANDIDATES_MAX 5000 /* nodes of a cluster: Kubernetes' own bound */
 #define WRITE_MS 2000
 #define RETRY_MS 500
@@ -30,20 +27,22 @@
 #define BODY_MAX (2 * 1024 * 1024)
 
 static_assert(RECORD_MACS_MAX == CANDIDATE_MACS_MAX && RECORD_ANSWERS_MAX == CANDIDATE_ANSWERS_MAX, "as written, so read");
+static_assert(RECORD_ADDRESSES_MAX == CANDIDATE_ADDRESSES_MAX, "as written, so read");
 static_assert(RECORD_REASON_MAX == CANDIDATE_REASON_MAX, "as written, so read");
+static_assert(RECORD_BUSIEST_MAX == CANDIDATE_BUSIEST_MAX, "as written, so read");
 
 struct row {
 	struct candidate c;
-	char name[NAME_MAX_BYTES + 1]; /* of the Lease */
+	char name[RECORD_NAME_MAX + 1]; /* of the Lease */
 };
 
 struct candidates {
 	struct kube_client *client;
 	char *ns, *node, *identity;
-	char name[NAME_MAX_BYTES + 1]; /* of our own Lease */
+	char name[RECORD_NAME_MAX + 1]; /* of our own Lease */
 	struct row **rows; /* malloc; each malloc */
 	size_t n_rows, cap_rows;
-	uint64_t changes;
+	uint64_t changes, moves; /* of MACs and addresses */
 	size_t turn; /* round robin: the row picked last */
 	struct prng prng;
 	/* Our own record: as it is to be, and as it stands there. */
@@ -148,14 +147,21 @@ static void table_put(struct candidates *c, const struct kube_lease *l, const st
 	}
 	c->changes += !text_eq(row->c.identity, l->holder) || row->c.rank != r->rank || row->c.leaving != r->leaving ||
 		      row->c.weight != r->weight;
+	c->moves += row->c.n_macs != r->n_macs || memcmp(row->c.macs, r->macs, r->n_macs * sizeof(r->macs[0])) != 0 ||
+		    row->c.n_addresses != r->n_addresses ||
+		    memcmp(row->c.addresses, r->addresses, r->n_addresses * sizeof(r->addresses[0])) != 0;
 	IGNORE(text_copy(row->c.node, sizeof(row->c.node), node)); /* same size */
 	IGNORE(text_copy(row->c.identity, sizeof(row->c.identity), l->holder)); /* likewise */
 	memcpy(row->c.macs, r->macs, sizeof(row->c.macs));
 	row->c.n_macs = r->n_macs;
+	memcpy(row->c.addresses, r->addresses, sizeof(row->c.addresses));
+	row->c.n_addresses = r->n_addresses;
 	row->c.rank = r->rank;
 	row->c.weight = r->weight;
 	row->c.leaving = r->leaving;
 	row->c.marked = false;
+	memcpy(row->c.busiest, r->busiest, sizeof(row->c.busiest));
+	row->c.n_busiest = r->n_busiest;
 	take_answers(&row->c, r);
 }
 
@@ -251,8 +257,11 @@ const struct lease_view_ops candidates_view_ops = { on_begin, on_put, on_gone, o
 
 static bool same_record(const struct kube_record *a, const struct kube_record *b)
 {
-	return a->rank == b->rank && a->weight == b->weight && a->leaving == b->leaving && a->n_macs == b->n_macs && a->n_answers == b->n_answers &&
+	return a->rank == b->rank && a->weight == b->weight && a->leaving == b->leaving && a->n_macs == b->n_macs &&
+	       a->n_addresses == b->n_addresses && a->n_busiest == b->n_busiest && a->n_answers == b->n_answers &&
 	       memcmp(a->macs, b->macs, a->n_macs * sizeof(a->macs[0])) == 0 &&
+	       memcmp(a->addresses, b->addresses, a->n_addresses * sizeof(a->addresses[0])) == 0 &&
+	       memcmp(a->busiest, b->busiest, a->n_busiest * sizeof(a->busiest[0])) == 0 &&
 	       memcmp(a->answers, b->answers, a->n_answers * sizeof(a->answers[0])) == 0;
 }
 
@@ -361,6 +370,16 @@ void candidates_macs(struct candidates *c, uint8_t (*macs)[LINK_MAC_LEN], size_t
 	say_now(c);
 }
 
+void candidates_addresses(struct candidates *c, const struct ip *addresses, size_t n)
+{
+	n = n < CANDIDATE_ADDRESSES_MAX ? n : CANDIDATE_ADDRESSES_MAX;
+	if (n == c->want.n_addresses && memcmp(c->want.addresses, addresses, n * sizeof(*addresses)) == 0)
+		return;
+	memcpy(c->want.addresses, addresses, n * sizeof(*addresses));
+	c->want.n_addresses = n;
+	say_now(c);
+}
+
 void candidates_rank(struct candidates *c, unsigned int rank)
 {
 	if (rank == c->want.rank)
@@ -374,6 +393,16 @@ void candidates_weight(struct candidates *c, unsigned int weight)
 	if (weight == c->want.weight)
 		return;
 	c->want.weight = weight;
+	say_now(c);
+}
+
+void candidates_busiest(struct candidates *c, const struct ip *vips, size_t n)
+{
+	n = n < CANDIDATE_BUSIEST_MAX ? n : CANDIDATE_BUSIEST_MAX;
+	if (n == c->want.n_busiest && memcmp(c->want.busiest, vips, n * sizeof(*vips)) == 0)
+		return;
+	memcpy(c->want.busiest, vips, n * sizeof(*vips));
+	c->want.n_busiest = n;
 	say_now(c);
 }
 
@@ -493,6 +522,11 @@ uint64_t candidates_changes(const struct candidates *c)
 	return c->changes;
 }
 
+uint64_t candidates_reach_changes(const struct candidates *c)
+{
+	return c->changes + c->moves;
+}
+
 bool candidates_any(const struct candidates *c)
 {
 	for (size_t i = 0; i < c->n_rows; i++)
@@ -521,20 +555,6 @@ enum candidate_says candidates_answer_of(const struct candidates *c, const char 
 
 /* ---- life ---- */
 
-/* A node's name may be as long as the Lease's, prefix and all: then it is cut, and a hash tells it from others. */
-static void make_name(const char *node, char name[static NAME_MAX_BYTES + 1])
-{
-	uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-
-	if (strlen(RECORD_PREFIX) + strlen(node) <= NAME_MAX_BYTES) {
-		IGNORE(snprintf(name, NAME_MAX_BYTES + 1, RECORD_PREFIX "%s", node)); /* fits */
-		return;
-	}
-	for (const char *p = node; *p; p++)
-		h = (h ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
-	IGNORE(snprintf(name, NAME_MAX_BYTES + 1, RECORD_PREFIX "%.*sx%016" PRIx64, NAME_CUT, node, h)); /* fits */
-}
-
 int candidates_new(struct kube_client *client, const struct candidates_config *cfg, struct candidates **ret,
 		   struct err_info *err)
 {
@@ -556,7 +576,7 @@ int candidates_new(struct kube_client *client, const struct candidates_config *c
 		candidates_free(c);
 		return err_errno(err, -ENOMEM, "candidates");
 	}
-	make_name(c->node, c->name);
+	record_name(c->node, c->name);
 	*ret = c;
 	return 0;
 }

@@ -9,13 +9,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/base/ip.h"
 #include "agent/base/link.h"
 #include "agent/kube/client.h"
 #include "agent/lease_view.h"
 
 #define CANDIDATE_MACS_MAX 16
 #define CANDIDATE_ANSWERS_MAX 64
+#define CANDIDATE_ADDRESSES_MAX 8
 #define CANDIDATE_REASON_MAX 96
+#define CANDIDATE_BUSIEST_MAX 32
 
 /* What a successor says about a move; annotation leasehold.io/prepared. */
 enum candidate_says {
@@ -37,9 +40,13 @@ struct candidate {
 	char identity[320]; /* of the agent that wrote the record last */
 	uint8_t macs[CANDIDATE_MACS_MAX][LINK_MAC_LEN];
 	size_t n_macs;
+	struct ip addresses[CANDIDATE_ADDRESSES_MAX];
+	size_t n_addresses;
 	unsigned int rank; /* 0 = preferred */
 	unsigned int weight; /* of endpoints on its node; 1 unless somebody said otherwise */
 	bool leaving;	   /* stopping, or its node is being drained */
+	struct ip busiest[CANDIDATE_BUSIEST_MAX]; /* the VIPs there with most traffic, the busiest first */
+	size_t n_busiest;
 	struct candidate_answer *answers; /* malloc */
 	size_t n_answers;
 	bool marked; /* not seen yet in the complete view under way */
@@ -68,8 +75,11 @@ mono_t candidates_step(struct candidates *c, mono_t now);
 /* What our record is to say: the MACs of the interfaces that may carry VIPs (the first CANDIDATE_MACS_MAX), our rank, the
  * uid of our Node object, which is to own it. */
 void candidates_macs(struct candidates *c, uint8_t (*macs)[LINK_MAC_LEN], size_t n);
+/* The first CANDIDATE_ADDRESSES_MAX; bytes behind the addresses' own are zero. */
+void candidates_addresses(struct candidates *c, const struct ip *addresses, size_t n);
 void candidates_rank(struct candidates *c, unsigned int rank);
 void candidates_weight(struct candidates *c, unsigned int weight);
+void candidates_busiest(struct candidates *c, const struct ip *vips, size_t n); /* the first CANDIDATE_BUSIEST_MAX */
 void candidates_owner(struct candidates *c, const char *node_uid);
 
 /* The candidate with that MAC, NULL = a stranger. */
@@ -87,6 +97,9 @@ const struct candidate *candidates_at(const struct candidates *c, size_t i);
 
 /* Counts changes of who they are, of their ranks and weights and of their leaving. */
 uint64_t candidates_changes(const struct candidates *c);
+
+/* Counts these, and changes of their MACs and addresses. */
+uint64_t candidates_reach_changes(const struct candidates *c);
 
 /* Whether candidates_pick() would find anybody. */
 bool candidates_any(const struct candidates *c);

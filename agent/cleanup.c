@@ -10,6 +10,7 @@
 #include "netlink/arp_guard_if.h"
 #include "netlink/gate_if.h"
 #include "netlink/nat_if.h"
+#include "netlink/rendezvous_if.h"
 
 #define CLEANUP_ADDRS_MAX 65536
 
@@ -74,8 +75,7 @@ static int remove_addrs(unsigned int *ret_addrs, struct err_info *err)
 	return r < 0 ? r : first;
 }
 
-/* After the addresses: nothing is left to fence. */
-static int remove_gates(struct err_info *err)
+int cleanup_gates(struct err_info *err)
 {
 	AUTO(nlsock_freep) struct nlsock *s = NULL;
 	struct if_nameindex *links = if_nameindex();
@@ -90,6 +90,7 @@ static int remove_gates(struct err_info *err)
 
 static int remove_tables(struct err_info *err)
 {
+	const struct rendezvous none = { .n_peers = 0 };
 	AUTO(nlsock_freep) struct nlsock *s = NULL;
 	int r = nlsock_new(NETLINK_NETFILTER, &s, err);
 
@@ -97,12 +98,14 @@ static int remove_tables(struct err_info *err)
 		r = nat_if_remove(s, err);
 	if (r == 0)
 		r = arp_guard_if_remove(s, err);
+	if (r == 0)
+		r = rendezvous_if_put(s, &none, err);
 	return r;
 }
 
 int cleanup_kernel(unsigned int *ret_addrs, struct err_info *err)
 {
-	static int (*const steps[])(struct err_info *err) = { remove_gates, remove_tables };
+	static int (*const steps[])(struct err_info *err) = { cleanup_gates, remove_tables };
 	int r = remove_addrs(ret_addrs, err);
 
 	/* One that fails keeps none of the others from being done; the first error is told. */

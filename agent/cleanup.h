@@ -6,3 +6,6 @@
 
 /* *ret_addrs: addresses removed.  Goes on after an error and returns the first.  Absent things are no error. */
 MUST_USE int cleanup_kernel(unsigned int *ret_addrs, struct err_info *err);
+
+/* The gate's filters on all interfaces: for when nothing is left to fence.  May wait for RTNL. */
+MUST_USE int cleanup_gates(struct err_info *err);

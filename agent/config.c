@@ -168,6 +168,9 @@ static void option_set(struct parse *p, const struct option *o, const char *valu
 	case OPTION_CHOICE:
 		set_choice(p, o, value, at);
 		break;
+	case OPTION_RULES:
+		wrong = *value ? config_rules_add(member(p->c, o), value) : NULL;
+		break;
 	}
 	if (wrong) {
 		IGNORE(snprintf(text, sizeof(text), "\"%.80s\" %s", value, wrong)); /* cut is fine */
@@ -208,6 +211,23 @@ static void parse_flags(struct parse *p, int argc, char *const *argv)
 	}
 }
 
+/* One value of a list in the file. */
+static void parse_item(struct parse *p, const struct option *o, const char *file, const struct ynode *n)
+{
+	struct origin at = { file, n->line };
+	const char *wrong;
+
+	if (n->kind == YNODE_SCALAR) {
+		option_set(p, o, n->text, &at);
+	} else if (n->kind == YNODE_MAP && o->kind == OPTION_RULES) {
+		wrong = config_rules_add_map(member(p->c, o), n, &at.line);
+		if (wrong)
+			complain(p, &at, o->name, wrong);
+	} else {
+		complain(p, &at, o->name, o->kind == OPTION_RULES ? "must be a list of rules" : "must be a list of plain values");
+	}
+}
+
 static void parse_entry(struct parse *p, const char *file, const struct ynode *n)
 {
 	const struct option *o = option_find(n->key, strlen(n->key));
@@ -221,16 +241,11 @@ static void parse_entry(struct parse *p, const char *file, const struct ynode *n
 		return; /* a flag wins */
 	if (n->kind == YNODE_SCALAR) {
 		option_set(p, o, n->text, &at);
-	} else if (n->kind == YNODE_LIST && o->kind == OPTION_LIST) {
-		for (size_t i = 0; i < n->n_children; i++) {
-			at.line = n->children[i]->line;
-			if (n->children[i]->kind == YNODE_SCALAR)
-				option_set(p, o, n->children[i]->text, &at);
-			else
-				complain(p, &at, o->name, "must be a list of plain values");
-		}
+	} else if (n->kind == YNODE_LIST && (o->kind == OPTION_LIST || o->kind == OPTION_RULES)) {
+		for (size_t i = 0; i < n->n_children; i++)
+			parse_item(p, o, file, n->children[i]);
 	} else {
-		complain(p, &at, o->name, "must be a plain value");
+		complain(p, &at, o->name, o->kind == OPTION_RULES ? "must be a list of rules" : "must be a plain value");
 	}
 	p->set[o - options] = true;
 }
@@ -281,6 +296,31 @@ static bool is_set(const struct parse *p, const char *name)
 	return p->set[option_find(name, strlen(name)) - options];
 }
 
+/* Interfaces of container engines and CNIs: networks of their own, where no VIP belongs. */
+static const char not_for_vips[] =
+	"antrea*,br-????????????,cali*,cilium*,cni*,docker*,flannel*,genev_sys*,kube-*,lxc*,lxdbr*,nodelocaldns,ovn*,podman*,tunl*,"
+	"veth*,virbr*,vxlan.calico,weave*";
+
+static void check_interfaces(struct parse *p)
+{
+	const struct origin here = { NULL, 0 };
+	struct config *c = p->c;
+	struct config_list *l = &c->interfaces;
+	bool room = true;
+
+	if (!is_set(p, "interface-exclude"))
+		option_set(p, option_find("interface-exclude", strlen("interface-exclude")), not_for_vips, &here);
+	for (size_t i = 0; i < l->n && l->n > 1; i++)
+		if (text_eq(l->v[i], "auto"))
+			buf_puts(p->errors, "interface: auto stands alone\n");
+	if (l->n == 1 && text_eq(l->v[0], "auto"))
+		free(l->v[--l->n]);
+	for (size_t i = 0; i < c->interface_for.n; i++)
+		room &= interfaces_ask(&c->interface_for.v[i], &c->node_labels);
+	if (!room)
+		buf_printf(p->errors, "interface-for: asks for more than %d different labels\n", LABELS_MAX);
+}
+
 static void check_times(struct parse *p)
 {
 	const struct config *c = p->c;
@@ -310,6 +350,8 @@ static void check_dataplane(struct parse *p)
 		return;
 	if (c->announce == ANNOUNCE_NONE)
 		buf_puts(p->errors, "announce: none leaves nothing to do with dataplane announce\n");
+	if (c->announce == ANNOUNCE_BGP)
+		buf_printf(p->errors, "announce: bgp %s\n", needs);
 	if (c->ip_mode == IP_MODE_PROXY)
 		buf_puts(p->errors, "ip-mode: proxy needs dataplane nft: it tells kube-proxy not to balance\n");
 	if (c->unmatched != NAT_UNMATCHED_REJECT)
@@ -326,10 +368,10 @@ static void check_announce(struct parse *p)
 {
 	const struct config *c = p->c;
 
-	if (c->announce != ANNOUNCE_NONE)
+	if (c->announce == ANNOUNCE_ARP)
 		return;
 	if (is_set(p, "gate") && c->gate == GATE_ON)
-		buf_puts(p->errors, "gate: on needs announce arp: a VIP without an address has nothing to shut\n");
+		buf_puts(p->errors, "gate: on needs announce arp: a VIP that every node has is nothing to shut\n");
 	if (*c->vip)
 		buf_puts(p->errors, "vip: needs announce arp: one node is to answer for it\n");
 }
@@ -430,6 +472,7 @@ static void check_router(struct parse *p)
 static void check_relations(struct parse *p)
 {
 	p->c->lease_set = is_set(p, "lease-duration");
+	check_interfaces(p);
 	check_pools(p);
 	check_times(p);
 	check_dataplane(p);
@@ -487,6 +530,8 @@ void config_fini(struct config *c)
 
 			for (size_t k = 0; k < l->n; k++)
 				free(l->v[k]);
+		} else if (options[i].kind == OPTION_RULES) {
+			config_rules_fini(member(c, &options[i]));
 		}
 	}
 	memset(c, 0, sizeof(*c));

@@ -14,6 +14,7 @@
 #include "agent/base/ip.h"
 #include "agent/base/log.h"
 #include "agent/base/nat.h"
+#include "agent/config_rules.h"
 
 #define CONFIG_LIST_MAX 64
 
@@ -40,6 +41,7 @@ enum dataplane_mode {
 enum announce_mode {
 	ANNOUNCE_ARP,
 	ANNOUNCE_NONE,
+	ANNOUNCE_BGP,
 };
 
 enum forward_mark {
@@ -63,6 +65,16 @@ enum counters_mode {
 	COUNTERS_OFF,
 };
 
+enum interface_mode {
+	INTERFACE_FIRST,
+	INTERFACE_ALL,
+};
+
+enum interface_subnet {
+	INTERFACE_SUBNET_STRICT,
+	INTERFACE_SUBNET_ANY,
+};
+
 enum sysctl_mode {
 	SYSCTL_REPORT,
 	SYSCTL_MANAGE,
@@ -80,6 +92,11 @@ struct config {
 	char *ns;
 	struct config_list api_servers;
 	struct config_list interfaces; /* empty = by subnet or default route */
+	struct config_rules interface_for; /* of some nodes */
+	struct labels node_labels;	   /* that those rules ask for */
+	struct config_list excluded;
+	int64_t interface_mode;	  /* enum interface_mode */
+	int64_t interface_subnet; /* enum interface_subnet */
 	struct config_list pools;      /* as written */
 	struct ip_range ranges[CONFIG_LIST_MAX]; /* of pools */
 	int64_t lease_ms, renew_ms;
@@ -94,6 +111,9 @@ struct config {
 	bool default_class;
 	int64_t dataplane; /* enum dataplane_mode */
 	int64_t announce;  /* enum announce_mode */
+	int64_t drain_ms;  /* with announce bgp */
+	int64_t announce_rate; /* VIPs a second, on one interface */
+	int64_t conflict_probe_rate; /* frames a second; 0 = off */
 	int64_t ip_mode;   /* enum ip_mode */
 	int64_t unmatched; /* enum nat_unmatched */
 	int64_t counters;  /* enum counters_mode */

@@ -165,9 +165,9 @@ size_t control_plane_take_hung(struct control_plane *cp, struct ct_gone ret[stat
 	return n;
 }
 
-/* ---- for people ---- */
+/* ---- for the status ---- */
 
-static const char *state_of(const struct health_server *s)
+const char *control_plane_state(const struct health_server *s)
 {
 	return s->up ? "up" : !s->known ? "new" : s->hung ? "silent" : "down";
 }
@@ -178,13 +178,13 @@ static void server_json(const struct control_plane *cp, const struct health_serv
 
 	buf_puts(out, "{\"server\":");
 	buf_json_string(out, server_text(&s->at, text));
-	buf_printf(out, ",\"state\":\"%s\",\"serves\":%s,\"for_ms\":%" PRId64 ",\"problem\":", state_of(s),
+	buf_printf(out, ",\"state\":\"%s\",\"serves\":%s,\"for_ms\":%" PRId64 ",\"problem\":", control_plane_state(s),
 		   health_serves(&cp->health, s) ? "true" : "false", mono_diff_ms(now, s->since));
 	buf_json_string(out, s->why);
 	buf_puts(out, "}");
 }
 
-static void status_json(const struct control_plane *cp, mono_t now, struct buf *out)
+void control_plane_json(const struct control_plane *cp, mono_t now, struct buf *out)
 {
 	char text[SERVER_TEXT_MAX];
 
@@ -200,29 +200,6 @@ static void status_json(const struct control_plane *cp, mono_t now, struct buf *
 		server_json(cp, &cp->health.v[i], now, out);
 	}
 	buf_puts(out, "]}");
-}
-
-void control_plane_status(const struct control_plane *cp, mono_t now, bool json, struct buf *out)
-{
-	char text[SERVER_TEXT_MAX];
-
-	if (json) {
-		status_json(cp, now, out);
-		return;
-	}
-	if (!control_plane_on(cp))
-		return;
-	buf_printf(out, "\n%-48s %-8s %-12s %s\n", "API SERVER", "STATE", "FOR", "PROBLEM");
-	for (size_t i = 0; i < cp->health.n; i++) {
-		const struct health_server *s = &cp->health.v[i];
-
-		buf_printf(out, "%-48s %-8s %-12.1f %s\n", server_text(&s->at, text), state_of(s),
-			   (double)mono_diff_ms(now, s->since) / 1000, *s->why ? s->why : "-");
-	}
-	if (cp->health.n == 0)
-		buf_printf(out, "none known: %s refuses connections\n", server_text(&cp->vip, text));
-	else if (cp->guesses)
-		buf_puts(out, "none passes its checks: all get connections, at a guess\n");
 }
 
 void control_plane_metrics(const struct control_plane *cp, struct buf *out)

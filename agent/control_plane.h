@@ -52,8 +52,11 @@ const struct slice *const *control_plane_slices(const struct control_plane *cp, 
  * before control_plane_changed() has been asked.  Returns how many. */
 size_t control_plane_take_hung(struct control_plane *cp, struct ct_gone ret[static HEALTH_SERVERS_MAX]);
 
-/* Its state for "leasehold status": JSON as a value, text as lines of a table. */
-void control_plane_status(const struct control_plane *cp, mono_t now, bool json, struct buf *out);
+/* "new" (not checked yet), "up", "down", "silent". */
+const char *control_plane_state(const struct health_server *s);
+
+/* Its state for "leasehold status", a JSON value. */
+void control_plane_json(const struct control_plane *cp, mono_t now, struct buf *out);
 
 /* The metric leasehold_control_plane_server_up. */
 void control_plane_metrics(const struct control_plane *cp, struct buf *out);

@@ -133,6 +133,7 @@ static void want(struct dataplane *d, struct dataplane_entry *e, struct nat_serv
 	if (e->now != e->kernel)
 		free(e->now);
 	e->now = now;
+	d->n_changes++;
 	enqueue(d, e);
 }
 
@@ -203,6 +204,16 @@ bool dataplane_settled(const struct dataplane *d, const char *ns, const char *na
 	const struct dataplane_entry *e = entry_find(d, ns, name);
 
 	return !d->on || (d->ready && e && e->now && e->now == e->kernel && !e->flying);
+}
+
+uint64_t dataplane_changes(const struct dataplane *d)
+{
+	return d->n_changes;
+}
+
+bool dataplane_has(const struct dataplane *d, uint64_t n)
+{
+	return !d->on || (d->ready && d->in_kernel >= n);
 }
 
 /* ---- what the kernel has ---- */
@@ -302,6 +313,7 @@ static void dequeue_all(struct dataplane *d)
 		d->queue = d->queue->next;
 	}
 	d->n_queued = 0;
+	d->in_flight = d->n_changes;
 }
 
 static void board_queue(struct dataplane *d)
@@ -413,6 +425,7 @@ static int note_done(struct dataplane *d)
 {
 	int r = 0;
 
+	d->in_kernel = d->in_flight;
 	switch (d->job.task) {
 	case DATAPLANE_READ:
 		if (!d->job.partly) {
@@ -551,8 +564,10 @@ mono_t dataplane_sync(struct dataplane *d, mono_t now)
 		board_queue(d);
 	else
 		board_some(d);
-	if (d->ready && d->n_flight + d->job.n_dead == 0) /* changed and changed back */
+	if (d->ready && d->n_flight + d->job.n_dead == 0) { /* changed and changed back */
+		d->in_kernel = d->in_flight;
 		return now;
+	}
 	submit(d);
 	return MONO_NEVER; /* its end wakes the loop */
 }

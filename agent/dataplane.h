@@ -30,6 +30,7 @@ struct dataplane {
 	size_t n_entries, cap_entries;
 	struct dataplane_entry *queue; /* to be brought into the kernel */
 	size_t n_queued;
+	uint64_t n_changes, in_flight, in_kernel; /* of what Services want: all so far; up to the job under way; done */
 	struct dataplane_entry **flight; /* malloc; those of the job under way */
 	size_t n_flight, cap_flight;
 	struct tally held; /* VIPs that the kernel's table has */
@@ -91,6 +92,11 @@ void dataplane_complete(struct dataplane *d);
 
 /* The kernel has what the Service wants, as far as it takes it (always true without a data plane of ours). */
 bool dataplane_settled(const struct dataplane *d, const char *ns, const char *name);
+
+/* How many changes of what Services want there were so far, and whether the kernel has the first n of them (or later ones
+ * in their place), as far as it takes them (always true without a data plane of ours). */
+uint64_t dataplane_changes(const struct dataplane *d);
+bool dataplane_has(const struct dataplane *d, uint64_t n);
 
 /* Starts what is to be done.  Returns when to call again at the latest. */
 mono_t dataplane_sync(struct dataplane *d, mono_t now);

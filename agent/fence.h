@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fence.h: from elections to the kernel: what each VIP's gate is to be, and who else answers on the wire. */
+/* fence.h: from elections to the kernel: what each VIP's gate is to be. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,7 +7,6 @@
 #include "agent/base/mono.h"
 #include "agent/kernel.h"
 #include "agent/vips.h"
-#include "agent/wire.h"
 
 struct agent;
 struct group;
@@ -41,7 +40,3 @@ bool fence_shut(const struct agent *a, const struct vip *vip);
 
 /* For vips_refresh_live(). */
 bool fence_answers(void *ctx, const struct vip *vip);
-
-/* For the group's events: ask who has its VIPs; announce them past a shut gate. */
-void fence_probe(struct agent *a, const struct group *g, uint32_t probe_id);
-void fence_announce(struct agent *a, const struct group *g);

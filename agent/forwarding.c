@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* forwarding.c: the policy for net.ipv4.conf.IF.forwarding and net.ipv6.conf.all.forwarding, and for what stands in
- * FORWARD.
- *
- * IPv4 forwards by the interface a packet came in on, so the VIP's interface is enough.  IPv6 ignores the interface's own
- * switch unless "all" is on; but turning "all" on makes the kernel drop default routes learnt from router advertisements
- * (accept_ra=1), so that is refused where there is one.
+/* forwarding.c: what follows from what stands in FORWARD.
  *
  * Where FORWARD drops what no rule accepts and kube-proxy's KUBE-FORWARD accepts its mark, our connections get that
  * mark.  Where nothing accepts new connections at all they cannot pass, and that is a problem, told with the command.
@@ -22,67 +17,16 @@
 #include "agent/base/log.h"
 #include "agent/base/text.h"
 #include "netlink/nlsock.h"
-#include "netlink/sysctl.h"
 
 #define LOOK_MS 10000
 #define LOOK_SHARE 100 /* looks take the hundredth part of the time at most, on nodes with very many chains, too */
 /* kube-proxy's mark for what is to be masqueraded: bit 14, --iptables-masquerade-bit's default (pkg/proxy/apis/config). */
 #define KUBE_PROXY_MARK 0x4000
 
-static void mend(struct agent *a, enum sysctl_key key, const char *interface, bool *told)
+void forwarding_again(struct forwarding *f)
 {
-	const struct link_state *s = link_watch_state(a->kernel.links);
-	bool from_ra = key == SYSCTL_FORWARD_V6 && s->default_v6_from_ra;
-	struct err_info err = ERR_INFO_INIT;
-	char name[128], command[160];
-	int value = 0;
-
-	if (*told || sysctl_get(key, interface, &value, &err) < 0 || value != 0)
-		return;
-	sysctl_name(key, interface, name, sizeof(name));
-	if (a->cfg->sysctl == SYSCTL_MANAGE && !from_ra) {
-		if (sysctl_set(key, interface, 1, &err) == 0) {
-			log_event(LOG_INFO, "sysctl_set", "forwarding was off and is on now", log_str("sysctl", name),
-				  log_str("from", "0"), log_str("to", "1"));
-			return;
-		}
-	}
-	*told = true;
-	IGNORE(snprintf(command, sizeof(command), "sysctl -w %s=1", name)); /* fits */
-	log_event(LOG_WARN, "forwarding_off",
-		  from_ra ? "forwarding is off, and turning it on would drop the default route that router advertisements "
-			    "gave (set accept_ra=2 first): backends on other nodes will not be reached" :
-			    "forwarding is off: backends on other nodes will not be reached; run the command, or --sysctl manage",
-		  log_str("sysctl", name), log_str("command", command), log_str("error", err.text));
+	f->fresh = true;
 }
-
-void forwarding_check(struct agent *a)
-{
-	const struct link_state *s = link_watch_state(a->kernel.links);
-	int seen_v4 = 0, seen_v6 = 0;
-
-	if (!a->dataplane.on)
-		return;
-	a->forwarding.fresh = true; /* families may have come or gone */
-	for (size_t i = 0; i < a->vips.n; i++) {
-		const struct vip *v = &a->vips.v[i];
-		int *seen = v->ip.family == IP_V4 ? &seen_v4 : &seen_v6;
-
-		if (*seen == v->ifindex)
-			continue; /* most VIPs share an interface: one look does for all of them */
-		*seen = v->ifindex;
-		for (size_t k = 0; k < s->n_links; k++) {
-			if (s->links[k].index != v->ifindex)
-				continue;
-			if (v->ip.family == IP_V4)
-				mend(a, SYSCTL_FORWARD_V4, s->links[k].name, &a->forwarding.told_v4);
-			else
-				mend(a, SYSCTL_FORWARD_V6, "all", &a->forwarding.told_v6);
-		}
-	}
-}
-
-/* ---- the packet filter ---- */
 
 static bool has_vips(const struct agent *a, enum ip_family family)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* forwarding.h: traffic to backends has to be forwarded: by the kernel, which a sysctl switches on, and by the node's packet
- * filter, whose FORWARD may drop what it does not know.  Says what is missing, and does what may be done: sets the sysctl
- * where --sysctl manage allows, and has the data plane mark connections for kube-proxy's KUBE-FORWARD. */
+/* forwarding.h: traffic to backends has to be forwarded: by the kernel, which a sysctl switches on (sysctls.h), and by the
+ * node's packet filter, whose FORWARD may drop what it does not know.  Says what is missing, and has the data plane mark
+ * connections for kube-proxy's KUBE-FORWARD. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,13 +30,12 @@ struct forwarding {
 	bool fresh;		  /* it, or the VIPs, are not judged yet */
 	bool failing;		  /* the last look could not be finished */
 	mono_t look_at;
-	bool told_v4, told_v6; /* sysctl: said once */
 	uint8_t told[2];       /* enum forward_pass of IPv4 and IPv6 that was logged last */
 	char problem[FORWARD_PLACE_MAX + FORWARD_COMMAND_MAX + 128];
 };
 
-/* Looks at the interfaces of all VIPs; what is missing is logged once a family, with the exact command. */
-void forwarding_check(struct agent *a);
+/* VIPs were placed anew: there may be other families now. */
+void forwarding_again(struct forwarding *f);
 
 /* Looks at the packet filter when it is time, on the data plane's worker, and says once what has changed.  Returns when to
  * call again (MONO_NEVER: when the job has ended). */

@@ -16,6 +16,8 @@
 #define LOOK_MS 10000
 #define BUSY_TRIES 10
 
+_Static_assert(PLACE_MAX <= 1 + GATE_ALSO_MAX, "the gate knows all interfaces of a VIP");
+
 /* ---- rows ---- */
 
 static struct gate_row *row_find(const struct gates *g, const struct ip *ip)
@@ -71,13 +73,15 @@ static uint64_t boot_ns(mono_t t)
 void gates_set(struct gates *g, const struct gate_wish *w)
 {
 	struct gate_row *row = g->gate ? row_find(g, &w->ip) : NULL;
-	struct gate_entry e = { .ifindex = (uint32_t)w->ifindex };
+	struct gate_entry e = { .ifindex = (uint32_t)w->ifindexes[0] };
 
 	if (!row)
 		return;
-	if (w->ready && w->ifindex)
+	for (size_t i = 1; i < PLACE_MAX; i++)
+		e.also[i - 1] = (uint32_t)w->ifindexes[i];
+	if (w->ready && e.ifindex)
 		e.arp_until = boot_ns(w->gate.arp_until);
-	if ((w->ready || w->loaded) && w->ifindex)
+	if ((w->ready || w->loaded) && e.ifindex)
 		e.ip_until = boot_ns(w->gate.ip_until);
 	memcpy(e.own_addr, w->own.b, w->own.family == w->ip.family ? ip_len(&w->own) : 0);
 	if (w->redirect_mac && w->own_mac && *w->gate.redirect_to) {

@@ -13,6 +13,7 @@
 
 #include "agent/base/ip.h"
 #include "agent/base/link.h"
+#include "agent/core/place.h"
 #include "agent/loop.h"
 #include "agent/worker.h"
 #include "election/elect.h"
@@ -76,7 +77,7 @@ struct gate_place {
 /* What a VIP's row is made of. */
 struct gate_wish {
 	struct ip ip;
-	int ifindex; /* that carries it; 0 = none */
+	int ifindexes[PLACE_MAX]; /* that carry it; 0 = no more */
 	bool ready;   /* data plane and address are up: ARP may be answered */
 	bool loaded;  /* the data plane is: IP may come */
 	struct ip own; /* what the interface asks neighbours with while ARP is shut; IP_NONE = none */

@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/base/text.h"
+#include "agent/conflicts.h"
 #include "agent/fence.h"
 #include "agent/stop.h"
 
@@ -47,6 +48,7 @@ static void on_lead(void *ctx, const char *why)
 	handover_ended(&g->move);
 	a->kernel.addr_refresh_at = mono_now(); /* adopted addresses have an old lifetime */
 	note_moves(g);
+	busiest_rank(a);
 	if (text_eq(why, ELECT_WHY_EXPIRED))
 		former_note(a, g->took_over_from, mono_now());
 	log_event(LOG_INFO, "leading", "this node holds the Lease", log_str("lease", g->leader.name), log_str("why", why));
@@ -122,14 +124,14 @@ static void on_probe(void *ctx, uint32_t probe_id)
 {
 	const struct group *g = ctx;
 
-	fence_probe(g->agent, g, probe_id);
+	conflicts_probe(g->agent, g, probe_id);
 }
 
 static void on_announce(void *ctx)
 {
 	const struct group *g = ctx;
 
-	fence_announce(g->agent, g);
+	conflicts_announce(g->agent, g);
 }
 
 static void on_asked(void *ctx, uint32_t number, const char *node)

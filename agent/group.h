@@ -17,7 +17,8 @@ struct group {
 	struct ip ip;
 	bool wanted; /* some record names it, or will */
 	bool able;   /* this node may hold it: it has an endpoint, where that is asked for */
-	bool placed; /* an interface of this node suits each of its VIPs that was ever up somewhere */
+	bool placed; /* an interface of this node suits each of its VIPs that was ever up somewhere, and one of them is usable */
+	bool impaired; /* for some of them no interface is usable: another node is to have it, if there is a better one */
 	bool ending; /* not wanted any more: released, then freed */
 	struct leader leader;
 	struct elect_gate gate; /* what its VIPs may answer; borrows from the leader */

@@ -124,13 +124,14 @@ bool guard_stands(const struct guard *g, const struct kernel_addr *a)
 		size_t mid = lo + (hi - lo) / 2;
 		int c = ip_cmp(&g->put[mid].ip, &a->ip);
 
-		if (c == 0)
-			return g->put[mid].ifindex == a->ifindex;
 		if (c < 0)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
+	for (; lo < g->n_put && ip_eq(&g->put[lo].ip, &a->ip); lo++) /* one entry an interface */
+		if (g->put[lo].ifindex == a->ifindex)
+			return true;
 	return false;
 }
 

@@ -106,6 +106,17 @@ static void hear_answer(struct group *g, mono_t now)
 	}
 }
 
+/* The kernel has what this node knew of Services when it was asked.  What comes after that is not waited for: where much
+ * changes, something always would be under way. */
+static bool caught_up(struct handover *h, const struct agent *a)
+{
+	if (!h->built && !a->building && !a->store.touched) {
+		h->built = true;
+		h->changes = dataplane_changes(&a->dataplane);
+	}
+	return h->built && dataplane_has(&a->dataplane, h->changes);
+}
+
 /* What this node, asked to take over, has to say: nothing yet, or an answer. */
 static enum candidate_says weigh(const struct group *g, struct candidate_answer *answer)
 {
@@ -128,17 +139,19 @@ static enum candidate_says weigh(const struct group *g, struct candidate_answer 
 			IGNORE(text_copy(answer->reason, sizeof(answer->reason), refused)); /* cut is fine */
 			return CANDIDATE_REFUSES;
 		}
-		if (!vip->ifindex && vip->published && !a->vips.routed) {
-			IGNORE(text_copy(answer->reason, sizeof(answer->reason), "no interface of the node suits a VIP")); /* fits */
+		if (!vip_usable(vip) && (vip->published || vip->n_at > 0) && !a->vips.routed) {
+			IGNORE(text_copy(answer->reason, sizeof(answer->reason),
+					 vip->n_at ? "the interface for a VIP is down or has no carrier" :
+						     "no interface of the node suits a VIP")); /* fits */
 			return CANDIDATE_REFUSES;
 		}
-		if (!vip->ifindex && !a->vips.routed)
+		if (vip->n_at == 0 && !a->vips.routed)
 			continue;
 		placed++;
 		ready &= fence_ready_for(a, vip);
 		if (first)
-			memcpy(answer->mac, vip->mac, sizeof(answer->mac));
-		else if (memcmp(answer->mac, vip->mac, sizeof(answer->mac)) != 0)
+			memcpy(answer->mac, vip->at[0].mac, sizeof(answer->mac));
+		if (vip->n_at > 1 || memcmp(answer->mac, vip->at[0].mac, sizeof(answer->mac)) != 0)
 			memset(answer->mac, 0, sizeof(answer->mac)); /* on several interfaces: no redirect */
 		first = false;
 	}
@@ -155,6 +168,8 @@ static void answer_holder(struct group *g)
 	struct candidate_answer answer = { .number = h->preparing };
 
 	answer.says = weigh(g, &answer);
+	if (answer.says == CANDIDATE_READY && !caught_up(h, g->agent))
+		answer.says = CANDIDATE_SILENT;
 	if (answer.says == CANDIDATE_SILENT)
 		return;
 	IGNORE(text_copy(answer.lease, sizeof(answer.lease), g->leader.name)); /* our names are shorter */
@@ -214,5 +229,5 @@ void handover_ended(struct handover *h)
 void handover_prepare(struct handover *h, uint32_t number)
 {
 	h->preparing = number;
-	h->said = false;
+	h->built = h->said = false;
 }

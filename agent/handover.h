@@ -3,8 +3,9 @@
  * election's (election/elect.h, "Handover"); here are the choices and the hands.
  *
  * As the holder: a request in the Lease, a stop or a drain begins a move; the successor's answer is read from its node
- * record.  As the successor: when the data plane, gate and guard of all VIPs of the group stand, this node says so in its
- * own; the addresses follow with the holder's CLAIM. */
+ * record.  As the successor: when the data plane, gate and guard of all VIPs of the group stand, and the kernel has what
+ * this node knew of Services by then, it says so in its own: a table that lags would send connections where they never were.
+ * The addresses follow with the holder's CLAIM. */
 #pragma once
 
 #include <stdbool.h>
@@ -32,6 +33,8 @@ struct handover {
 	char asked_to[254];
 	/* As a successor: */
 	uint32_t preparing; /* the move that this node gets ready for; 0 = none */
+	bool built;	    /* what was known of Services when it was asked is wanted of the data plane by now */
+	uint64_t changes;   /* then: how many changes of that there were */
 	bool said;	    /* what there is to say about it */
 };
 

@@ -59,9 +59,17 @@ static size_t addr_gone(struct addr_job *j)
 	size_t n = 0;
 
 	for (size_t i = 0; i < j->n_ops; i++)
-		if (j->ops[i].kind == ADDR_OP_DEL && j->ops[i].result == 0)
+		if (j->ops[i].kind == ADDR_OP_DEL && j->ops[i].result == 0 && !j->ops[i].stays)
 			j->gone[n++] = j->ops[i].addr.ip;
 	return n;
+}
+
+/* Whether somebody else has put it there must be looked for where an address of the kind was seen, or turns up. */
+static int add(const struct addr_job *j, const struct addr_op *op, struct err_info *err)
+{
+	int r = op->seen ? -EEXIST : addr_if_add(j->sock, op->addr.ifindex, &op->addr.ip, j->valid_s, err);
+
+	return r == -EEXIST ? addr_if_put(j->sock, op->addr.ifindex, &op->addr.ip, j->valid_s, err) : r;
 }
 
 static void addr_run(struct worker_job *job)
@@ -83,9 +91,9 @@ static void addr_run(struct worker_job *job)
 		else if (op->kind == ADDR_OP_REFRESH)
 			op->result = addr_if_refresh(j->sock, op->addr.ifindex, &op->addr.ip, j->valid_s, &err);
 		else if (op->kind == ADDR_OP_ADD)
-			op->result = addr_if_put(j->sock, op->addr.ifindex, &op->addr.ip, j->valid_s, &err);
+			op->result = add(j, op, &err);
 		else
-			op->result = addr_if_del(j->sock, op->addr.ifindex, &op->addr.ip, &err);
+			op->result = addr_if_drop(j->sock, op->addr.ifindex, &op->addr.ip, &err);
 		if (op->result < 0 && j->failed.family == IP_NONE) {
 			j->failed = op->addr.ip;
 			if (r == 0)
@@ -172,8 +180,37 @@ static void addr_done(struct worker_job *job)
 	k->changed(k->ctx);
 }
 
-static int addr_plan(struct addr_job *j, const struct kernel_addr *a, enum addr_op_kind kind)
+/* The address on that interface as last seen, whoever put it there; NULL = none. */
+static const struct link_addr *seen(const struct kernel *k, const struct kernel_addr *a)
 {
+	const struct link_state *s = link_watch_state(k->links);
+	size_t lo = 0, hi = s->n_addrs;
+
+	while (lo < hi) { /* sorted by index, ip */
+		size_t mid = lo + (hi - lo) / 2;
+		const struct link_addr *have = &s->addrs[mid];
+		int c = have->index != a->ifindex ? (have->index < a->ifindex ? -1 : 1) : ip_cmp(&have->ip, &a->ip);
+
+		if (c == 0)
+			return have;
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
+
+bool kernel_has_addr(const struct kernel *k, const struct kernel_addr *a)
+{
+	const struct link_addr *have = seen(k, a);
+
+	return have && have->ours;
+}
+
+static int addr_plan(struct kernel *k, const struct kernel_addr *a, enum addr_op_kind kind)
+{
+	struct addr_job *j = &k->addr;
 	size_t cap = j->cap_ops ? j->cap_ops * 2 : 16;
 	struct addr_op *ops;
 	struct ip *gone;
@@ -189,45 +226,32 @@ static int addr_plan(struct addr_job *j, const struct kernel_addr *a, enum addr_
 		j->gone = gone;
 		j->cap_ops = cap;
 	}
-	j->ops[j->n_ops++] = (struct addr_op){ .addr = *a, .kind = kind };
+	j->ops[j->n_ops++] = (struct addr_op){ .addr = *a, .kind = kind, .rank = k->rank(k->ctx, &a->ip),
+					      .seen = seen(k, a) != NULL };
 	return 0;
 }
 
-static bool addr_wanted(const struct kernel_addr *addrs, size_t n, const struct kernel_addr *a)
+/* Sorted by ip: the first of that one, one entry an interface; n = it is not there. */
+static size_t first_of(const struct kernel_addr *addrs, size_t n, const struct ip *ip)
 {
 	size_t lo = 0, hi = n;
 
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
-		int c = ip_cmp(&addrs[mid].ip, &a->ip);
 
-		if (c == 0)
-			return addrs[mid].ifindex == a->ifindex;
-		if (c < 0)
+		if (ip_cmp(&addrs[mid].ip, ip) < 0)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	return false;
+	return lo < n && ip_eq(&addrs[lo].ip, ip) ? lo : n;
 }
 
-bool kernel_has_addr(const struct kernel *k, const struct kernel_addr *a)
+static bool addr_wanted(const struct kernel_addr *addrs, size_t n, const struct kernel_addr *a)
 {
-	const struct link_state *s = link_watch_state(k->links);
-	size_t lo = 0, hi = s->n_addrs;
-
-	while (lo < hi) { /* sorted by index, ip */
-		size_t mid = lo + (hi - lo) / 2;
-		const struct link_addr *have = &s->addrs[mid];
-		int c = have->index != a->ifindex ? (have->index < a->ifindex ? -1 : 1) : ip_cmp(&have->ip, &a->ip);
-
-		if (c == 0)
-			return have->ours;
-		if (c < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
+	for (size_t i = first_of(addrs, n, &a->ip); i < n && ip_eq(&addrs[i].ip, &a->ip); i++)
+		if (addrs[i].ifindex == a->ifindex)
+			return true;
 	return false;
 }
 
@@ -250,7 +274,27 @@ static bool kernel_may_add(const struct kernel *k, const struct kernel_addr *a)
 	return dataplane_holds(k->dataplane, &a->ip) && (!k->may_add || k->may_add(k->ctx, a));
 }
 
-/* Deletions first: nothing is more urgent than to stop answering. */
+/* Deletions first: nothing is more urgent than to stop answering.  Then what most clients wait for. */
+static int by_urgency(const void *a, const void *b)
+{
+	const struct addr_op *x = a, *y = b;
+
+	if (x->kind != y->kind)
+		return x->kind < y->kind ? -1 : 1;
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
+	return ip_cmp(&x->addr.ip, &y->addr.ip);
+}
+
+/* Connections of a VIP that goes from one of several interfaces live on. */
+static bool addr_stays(const struct kernel *k, const struct kernel_addr *addrs, size_t n, const struct kernel_addr *gone)
+{
+	for (size_t i = first_of(addrs, n, &gone->ip); i < n && ip_eq(&addrs[i].ip, &gone->ip); i++)
+		if (addrs[i].ifindex != gone->ifindex && kernel_has_addr(k, &addrs[i]))
+			return true;
+	return false;
+}
+
 static int addr_plan_all(struct kernel *k, mono_t now, const struct kernel_addr *addrs, size_t n, mono_t *wake)
 {
 	const struct link_state *s = link_watch_state(k->links);
@@ -258,18 +302,22 @@ static int addr_plan_all(struct kernel *k, mono_t now, const struct kernel_addr 
 	int r = 0;
 
 	k->addr.n_ops = 0;
-	for (size_t i = 0; i < s->n_addrs && r == 0; i++) {
+	for (size_t i = 0, n_ops = 0; i < s->n_addrs && r == 0; i++) {
 		struct kernel_addr have = { s->addrs[i].ip, s->addrs[i].index };
 
 		if (s->addrs[i].ours && !addr_wanted(addrs, n, &have) && !addr_waits(k, &have, true, now, wake))
-			r = addr_plan(&k->addr, &have, ADDR_OP_DEL);
+			r = addr_plan(k, &have, ADDR_OP_DEL);
+		if (r == 0 && k->addr.n_ops > n_ops)
+			k->addr.ops[n_ops++].stays = addr_stays(k, addrs, n, &have);
 	}
 	for (size_t i = 0; i < n && r == 0; i++) {
 		bool up = kernel_has_addr(k, &addrs[i]);
 
 		if (up ? refresh : kernel_may_add(k, &addrs[i]) && !addr_waits(k, &addrs[i], false, now, wake))
-			r = addr_plan(&k->addr, &addrs[i], up ? ADDR_OP_REFRESH : ADDR_OP_ADD);
+			r = addr_plan(k, &addrs[i], up ? ADDR_OP_REFRESH : ADDR_OP_ADD);
 	}
+	if (k->addr.n_ops > 0)
+		qsort(k->addr.ops, k->addr.n_ops, sizeof(k->addr.ops[0]), by_urgency);
 	return r;
 }
 
@@ -343,6 +391,7 @@ int kernel_init(struct kernel *k, const struct kernel_config *cfg, struct err_in
 	k->valid_s = cfg->valid_s;
 	k->changed = cfg->changed;
 	k->may_add = cfg->may_add;
+	k->rank = cfg->rank;
 	k->ctx = cfg->ctx;
 	k->addr_refresh_at = MONO_NEVER;
 	return link_watch_new(&k->links, err);

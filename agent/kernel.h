@@ -29,6 +29,9 @@ enum addr_op_kind {
 struct addr_op {
 	struct kernel_addr addr;
 	enum addr_op_kind kind;
+	uint32_t rank; /* of those to be added the lowest goes first */
+	bool seen;     /* the interface has it, from us or another */
+	bool stays;    /* DEL: it is up on another interface, and stays there */
 	int result;
 };
 
@@ -66,6 +69,8 @@ struct kernel_config {
 	void (*changed)(void *ctx); /* a job has ended */
 	/* Whether the address may be added now (the gate stands on its interface); one that is up stays. */
 	bool (*may_add)(void *ctx, const struct kernel_addr *a);
+	/* How urgent the VIP is: the lowest goes first. */
+	uint32_t (*rank)(void *ctx, const struct ip *vip);
 	void *ctx;
 };
 
@@ -88,6 +93,7 @@ struct kernel {
 	uint64_t addr_ops_applied, flushed;
 	void (*changed)(void *ctx);
 	bool (*may_add)(void *ctx, const struct kernel_addr *a);
+	uint32_t (*rank)(void *ctx, const struct ip *vip);
 	void *ctx;
 };
 

@@ -7,8 +7,10 @@
 #include "agent/agent.h"
 #include "agent/base/text.h"
 #include "agent/cleanup.h"
+#include "agent/doctor.h"
 #include "agent/handover_cmd.h"
 #include "agent/manifest.h"
+#include "agent/status_cmd.h"
 #include "agent/version.h"
 
 static const char usage_text[] =
@@ -20,6 +22,7 @@ static const char usage_text[] =
 	"  agent          run the agent of this node, until SIGTERM\n"
 	"  status         what the agent of this node knows and does; --json for programs\n"
 	"  handover       move a group of VIPs to another node without a break\n"
+	"  doctor         what this node lacks or has set wrong, and how to mend it\n"
 	"  check-config   read flags and file as the agent would, print all errors\n"
 	"  cleanup        remove what a former agent left in this node's kernel\n"
 	"  manifest       print the objects that run Leasehold, as YAML\n"
@@ -99,14 +102,12 @@ static int command_check_config(int argc, char **argv)
 	return flushed(good ? EXIT_OK : EXIT_USAGE);
 }
 
-/* The only flags of status and cleanup: --json and --state-dir.  False: complained. */
-static bool small_flags(int argc, char **argv, bool *json, const char **dir)
+/* The only flag of cleanup: --state-dir.  False: complained. */
+static bool small_flags(int argc, char **argv, const char **dir)
 {
 	*dir = "/run/leasehold";
 	for (int i = 0; i < argc; i++) {
-		if (json && text_eq(argv[i], "--json")) {
-			*json = true;
-		} else if (text_starts(argv[i], "--state-dir=")) {
+		if (text_starts(argv[i], "--state-dir=")) {
 			*dir = argv[i] + strlen("--state-dir=");
 		} else if (text_eq(argv[i], "--state-dir") && i + 1 < argc) {
 			*dir = argv[++i];
@@ -120,26 +121,14 @@ static bool small_flags(int argc, char **argv, bool *json, const char **dir)
 
 static int command_status(int argc, char **argv)
 {
-	struct err_info err = ERR_INFO_INIT;
-	bool json = false;
-	const char *dir;
-	int r;
+	int code;
 
 	if (wants_help(argc, argv)) {
-		printf("Usage: leasehold status [--json] [--state-dir DIR]\n\nAsks the agent of this node.\n\nFlags:\n"
-		       "  --json             one JSON object\n"
-		       "  --state-dir DIR    the agent's state directory (default /run/leasehold)\n\n"
-		       "Exit codes: 0 told; 1 the agent did not answer; 2 wrong flags; 4 no agent runs there.\n");
+		status_help(stdout);
 		return flushed(EXIT_OK);
 	}
-	if (!small_flags(argc, argv, &json, &dir))
-		return EXIT_USAGE;
-	r = control_query(dir, json, stdout, &err);
-	if (r < 0) {
-		fprintf(stderr, "leasehold status: %s\n", err.text);
-		return r == -ENOENT || r == -ECONNREFUSED ? EXIT_NO_AGENT : EXIT_FAILED;
-	}
-	return flushed(EXIT_OK);
+	code = status_command(argc, argv, stdout, stderr);
+	return code == EXIT_OK ? flushed(code) : code;
 }
 
 static int command_cleanup(int argc, char **argv)
@@ -157,7 +146,7 @@ static int command_cleanup(int argc, char **argv)
 		       "Exit codes: 0 clean; 1 something could not be removed; 2 wrong flags; 3 an agent runs.\n");
 		return flushed(EXIT_OK);
 	}
-	if (!small_flags(argc, argv, NULL, &dir))
+	if (!small_flags(argc, argv, &dir))
 		return EXIT_USAGE;
 	r = control_lock(dir, &lock, &err);
 	if (r == 0)
@@ -196,6 +185,18 @@ static int command_handover(int argc, char **argv)
 	return code == EXIT_OK ? flushed(code) : code;
 }
 
+static int command_doctor(int argc, char **argv)
+{
+	int code;
+
+	if (wants_help(argc, argv)) {
+		doctor_help(stdout);
+		return flushed(EXIT_OK);
+	}
+	code = doctor_command(argc, argv, stdout, stderr);
+	return flushed(EXIT_OK) == EXIT_OK ? code : EXIT_FAILED;
+}
+
 static int command_manifest(int argc, char **argv)
 {
 	if (wants_help(argc, argv)) {
@@ -213,7 +214,7 @@ int main(int argc, char **argv)
 	} commands[] = {
 		{ "agent", command_agent },	{ "status", command_status },	  { "handover", command_handover },
 		{ "check-config", command_check_config }, { "cleanup", command_cleanup }, { "manifest", command_manifest },
-		{ "version", command_version },
+		{ "version", command_version }, { "doctor", command_doctor },
 	};
 
 	if (argc < 2) {

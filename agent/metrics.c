@@ -79,12 +79,21 @@ static void render_renewals(const struct metrics *m, struct buf *out)
 	buf_printf(out, "leasehold_lease_write_seconds_count %" PRIu64 "\n", m->renew_count);
 }
 
+static void render_conflicts(const struct metrics *m, struct buf *out)
+{
+	head(out, "conflicts_total", "counter", "Others found to use a VIP, by what they are (probe: merely asked for it).");
+	for (unsigned int i = 0; i < CONFLICT_KIND_N; i++)
+		buf_printf(out, "leasehold_conflicts_total{kind=\"%s\"} %" PRIu64 "\n", conflict_kind_name((enum conflict_kind)i),
+			   m->conflict_kinds[i]);
+}
+
 void metrics_render(const struct metrics *m, const struct metrics_now *now, struct buf *out)
 {
 	head(out, "build_info", "gauge", "Always 1; the labels tell the build.");
 	buf_printf(out, "leasehold_build_info{version=\"%s\",revision=\"%s\"} 1\n", version_text(), version_revision());
 	gauge(out, "leading", "1 while this node holds the Lease.", now->leading);
 	gauge(out, "vips_held", "VIPs that this node answers for.", now->vips_held);
+	gauge(out, "vips_routed", "VIPs that this node offers to route (announce bgp).", now->vips_routed);
 	gauge(out, "vips_wanted", "VIPs of all Services that are served.", now->vips_wanted);
 	gauge(out, "services", "Services that are served.", now->services);
 	gauge(out, "api_synced", "1 once Services and EndpointSlices are in view.", now->synced);
@@ -102,7 +111,9 @@ void metrics_render(const struct metrics *m, const struct metrics_now *now, stru
 	buf_printf(out, "leasehold_gate_frames_total{what=\"egress\"} %" PRIu64 "\n", now->gate_egress);
 	buf_printf(out, "leasehold_gate_frames_total{what=\"redirect\"} %" PRIu64 "\n", now->gate_redirected);
 	counter(out, "tables_lost_total", "Times somebody removed nftables tables of ours and they were put back.", now->tables_lost);
-	counter(out, "conflicts_total", "Claims by others of VIPs that this node held.", m->conflicts);
+	render_conflicts(m, out);
+	gauge(out, "vips_in_conflict", "VIPs that somebody else uses, too, as far as this node knows.", now->vips_in_conflict);
+	counter(out, "conflict_probes_total", "Frames sent to find others who use VIPs of this node.", m->conflict_probes);
 	counter(out, "handovers_total", "Moves away that this node began.", m->handovers);
 	counter(out, "handovers_failed_total", "Those that failed.", m->handovers_failed);
 	counter(out, "pauses_total", "Times the clocks jumped or the process stood still.", m->pauses);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "agent/base/buf.h"
+#include "agent/core/conflict.h"
 
 #define METRICS_REQUESTS_MAX 96
 #define METRICS_LATENCY_BUCKETS 9
@@ -22,7 +23,9 @@ struct metrics {
 	uint64_t renew_count, renew_sum_ms;
 	uint64_t transitions; /* times this node began to hold */
 	uint64_t announcements, announce_errors; /* frames; rounds that failed */
-	uint64_t conflicts; /* claims by others of VIPs that this node held */
+	uint64_t conflicts; /* found: somebody else uses a VIP */
+	uint64_t conflict_kinds[CONFLICT_KIND_N]; /* the same by kind, and those who merely asked */
+	uint64_t conflict_probes; /* sent to find them */
 	uint64_t handovers, handovers_failed; /* moves away that this node began */
 	uint64_t pauses;    /* times that the clocks jumped or the process stood still */
 	uint64_t events_sent, events_dropped;
@@ -36,6 +39,7 @@ void metrics_renewed(struct metrics *m, int64_t ms);
 struct metrics_now {
 	const char *node;
 	unsigned int vips_held, vips_wanted, services;
+	unsigned int vips_routed; /* announce bgp */
 	int leading;
 	double lease_age_s; /* since the last successful renewal was sent; < 0 = never */
 	int synced, as_wanted;
@@ -43,6 +47,7 @@ struct metrics_now {
 	uint64_t gate_put_back, tables_lost;
 	uint64_t gate_arp, gate_ip, gate_egress, gate_redirected; /* frames */
 	unsigned int overtime;
+	unsigned int vips_in_conflict;
 	uint64_t netlink_errors, nat_ops, addr_ops, bad_objects;
 };
 

@@ -11,9 +11,11 @@
 
 #include "agent/base/file.h"
 #include "agent/base/text.h"
+#include "agent/core/wires.h"
 #include "agent/fence.h"
 #include "agent/own_record.h"
 #include "agent/pages.h"
+#include "agent/status_answer.h"
 #include "agent/stop.h"
 
 #define ADDR_GRACE_S 2 /* beyond the Lease: a stalled worker must not expire a held VIP */
@@ -56,11 +58,16 @@ static void links_dispatch(struct agent *a)
 	struct err_info err = ERR_INFO_INIT;
 	bool changed = false;
 	uint32_t left_out;
+	uint64_t wires;
 
 	if (link_watch_dispatch(a->kernel.links, &changed, &err) < 0 && log_limit(&limit, mono_now().ns, 5000, &left_out))
 		log_event(LOG_WARN, "link_watch_failed", "interfaces could not be read; trying again",
 			  log_str("error", err.text), log_int("left_out", left_out));
-	a->place_again |= changed;
+	if (changed) {
+		wires = wires_digest(link_watch_state(a->kernel.links));
+		a->place_again |= wires != a->wires;
+		a->wires = wires;
+	}
 	a->fence_again |= changed;
 }
 
@@ -170,6 +177,7 @@ static int open_kernel(struct agent *a, struct err_info *err)
 		.valid_s = (uint32_t)lease_seconds(config_longest_lease_ms(a->cfg)) + ADDR_GRACE_S,
 		.changed = on_kernel_changed,
 		.may_add = fence_may_add,
+		.rank = busiest_rank_of,
 		.ctx = a,
 	};
 	int r = open_worker(a, &a->nat_worker, &a->nat_source, err);
@@ -191,7 +199,9 @@ static int open_kernel(struct agent *a, struct err_info *err)
 	r = loop_add(&a->loop, &a->link_source, EPOLLIN, err);
 	if (r < 0)
 		return r;
-	return vips_init(&a->vips, a->cfg->announce == ANNOUNCE_NONE, &a->metrics, a->elect_cfg.seed, err);
+	routed_init(&a->routed, a->cfg->announce == ANNOUNCE_BGP);
+	vips_init(&a->vips, a->cfg->announce != ANNOUNCE_ARP);
+	return announcer_init(&a->announcer, (unsigned int)a->cfg->announce_rate, &a->metrics, a->elect_cfg.seed, err);
 }
 
 static int open_groups(struct agent *a, struct err_info *err)
@@ -203,6 +213,7 @@ static int open_groups(struct agent *a, struct err_info *err)
 	cfg.ctx = a->candidates;
 	if (r == 0)
 		r = own_node_init(&a->own_node, a->client, a->cfg->node_name, a->elect_cfg.seed + GROUPS_MAX, err);
+	own_node_ask(&a->own_node, &a->cfg->node_labels);
 	if (r == 0)
 		r = lease_view_init(&a->lease_view, a->client, &cfg, err);
 	for (unsigned int i = 0; r == 0 && i < (unsigned int)a->cfg->groups; i++)
@@ -252,7 +263,7 @@ int open_agent(struct agent *a, int lock_fd, struct err_info *err)
 	if (r == 0)
 		r = open_signals(a, err);
 	if (r == 0)
-		r = control_init(&a->control, &a->loop, a->cfg->state_dir, lock_fd, pages_status, a, err);
+		r = control_init(&a->control, &a->loop, a->cfg->state_dir, lock_fd, &status_answer_ops, a, err);
 	if (r == 0)
 		r = open_kernel(a, err);
 	if (r == 0)

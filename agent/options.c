@@ -9,6 +9,8 @@
 #include "agent/base/link.h"
 #include "agent/base/text.h"
 #include "agent/config.h"
+#include "agent/core/pacer.h"
+#include "agent/core/interfaces.h"
 
 #define AT(member) offsetof(struct config, member)
 
@@ -42,6 +44,11 @@ static const char *check_interface(const char *value)
 	/* the kernel allows more, but nobody uses it, and names end up in YAML and logs */
 	return len < LINK_NAME_MAX && strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@:") == len ?
 		       NULL : "is not an interface name";
+}
+
+static const char *check_interface_pattern(const char *value)
+{
+	return interfaces_is_pattern(value) ? NULL : "is not the name of an interface, or a pattern";
 }
 
 static const char *check_pool(const char *value)
@@ -126,7 +133,15 @@ const struct option options[] = {
 	{ "node-name", OPTION_TEXT, AT(node_name), "NAME", NULL, "this node; default: the host name", 0, 0, check_node_name },
 	{ "namespace", OPTION_TEXT, AT(ns), "NS", "kube-system", "namespace of the Lease", 0, 0, check_namespace },
 	{ "interface", OPTION_LIST, AT(interfaces), "IF[,IF]", NULL,
-	  "for VIPs; default: by subnet, else by default route", 0, 0, check_interface },
+	  "for VIPs, eth* or auto: by subnet, else by default route", 0, 0, check_interface_pattern },
+	{ "interface-for", OPTION_RULES, AT(interface_for), "RULE", NULL,
+	  "on some nodes, repeatable: \"label/rack=a: eth2\"", 0, 0, NULL },
+	{ "interface-exclude", OPTION_LIST, AT(excluded), "IF[,IF]", NULL,
+	  "never for VIPs; default: those of CNIs and containers", 0, 0, check_interface_pattern },
+	{ "interface-mode", OPTION_CHOICE, AT(interface_mode), "first|all", "first",
+	  "a VIP is on the first that suits, or on all", 0, 0, NULL },
+	{ "interface-subnet", OPTION_CHOICE, AT(interface_subnet), "strict|any", "strict",
+	  "VIPs must be in a named one's subnet, or not", 0, 0, NULL },
 	{ "pool", OPTION_LIST, AT(pools), "A-B|CIDR", NULL,
 	  "addresses to allocate, repeatable", 0, 0, check_pool },
 	{ "load-balancer-class", OPTION_TEXT, AT(class_name), "NAME", "leasehold.io/vip",
@@ -148,8 +163,14 @@ const struct option options[] = {
 	  "run before ordinary programs, memory locked", 0, 0, NULL },
 	{ "dataplane", OPTION_CHOICE, AT(dataplane), "nft|announce", "nft",
 	  "balance by nftables, or only announce", 0, 0, NULL },
-	{ "announce", OPTION_CHOICE, AT(announce), "arp|none", "arp",
-	  "how VIPs are found; none: by routers' routes", 0, 0, NULL },
+	{ "announce", OPTION_CHOICE, AT(announce), "arp|none|bgp", "arp",
+	  "how VIPs are found; none, bgp: by routes", 0, 0, NULL },
+	{ "drain-time", OPTION_MS, AT(drain_ms), "TIME", "5s",
+	  "bgp: connections go on after a withdrawal", 0, 60 * 60 * 1000, NULL },
+	{ "announce-rate", OPTION_INT, AT(announce_rate), "N", "1000",
+	  "VIPs announced a second, on one interface", PACE_RATE_MIN, PACE_RATE_MAX, NULL },
+	{ "conflict-probe-rate", OPTION_INT, AT(conflict_probe_rate), "N", "20",
+	  "asks a second who else has our VIPs; 0: never", 0, 1000, NULL },
 	{ "ip-mode", OPTION_CHOICE, AT(ip_mode), "vip|proxy", "vip",
 	  "pods reach VIPs by kube-proxy, or by the holder", 0, 0, NULL },
 	{ "unmatched-ports", OPTION_CHOICE, AT(unmatched), "reject|drop|accept", "reject",
@@ -168,7 +189,7 @@ const struct option options[] = {
 	{ "router-admin", OPTION_LIST, AT(router_admins), "CIDR", NULL,
 	  "who may do everything there, repeatable", 0, 0, check_router_admin },
 	{ "sysctl", OPTION_CHOICE, AT(sysctl), "report|manage", "report",
-	  "forwarding: say what is missing, or set it", 0, 0, NULL },
+	  "wrong ones that VIPs need: tell, or set", 0, 0, NULL },
 	{ "http-address", OPTION_TEXT, AT(http_address), "ADDR:PORT", "", "serve /healthz /readyz /metrics; default: off",
 	  0, 0, check_listen },
 	{ "state-dir", OPTION_TEXT, AT(state_dir), "DIR", "/run/leasehold", "lock file and status socket", 0, 0, check_state_dir },

@@ -12,6 +12,7 @@ enum option_kind {
 	OPTION_MS,
 	OPTION_INT,
 	OPTION_CHOICE,
+	OPTION_RULES, /* repeatable; struct config_rules */
 };
 
 struct option {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/base/log.h"
+#include "agent/base/text.h"
 
 #define NODE_SILENCE_MS (INT64_C(120) * 1000) /* bookmarks come about every 60 s */
 
@@ -22,18 +23,33 @@ static void on_begin(void *ctx)
 	n->found = false;
 }
 
+static bool same_labels(const struct labels *a, const struct labels *b)
+{
+	for (size_t i = 0; i < a->n; i++)
+		if (a->v[i].there != b->v[i].there || !text_eq(a->v[i].value, b->v[i].value))
+			return false;
+	return true;
+}
+
 static void on_put(void *ctx, const char *json, size_t len)
 {
 	static struct log_limit limit;
 	struct own_node *n = ctx;
 	struct err_info err = ERR_INFO_INIT;
+	struct labels labels = n->labels;
 	uint32_t left_out;
 
 	n->found = true;
 	n->gone = false;
-	if (node_decode(json, len, &n->node, &err) < 0 && log_limit(&limit, mono_now().ns, 5000, &left_out))
-		log_event(LOG_WARN, "node_unreadable", "this node's Node could not be read; what was known of it stays",
-			  log_str("error", err.text), log_int("left_out", left_out));
+	if (node_decode(json, len, &n->node, &labels, &err) < 0) {
+		if (log_limit(&limit, mono_now().ns, 5000, &left_out))
+			log_event(LOG_WARN, "node_unreadable", "this node's Node could not be read; what was known of it stays",
+				  log_str("error", err.text), log_int("left_out", left_out));
+		return;
+	}
+	n->changes += !n->known || !same_labels(&n->labels, &labels);
+	n->labels = labels;
+	n->known = true;
 }
 
 static void on_gone(void *ctx, const char *json, size_t len)
@@ -52,6 +68,8 @@ static void on_synced(void *ctx)
 
 	if (n->found)
 		return;
+	n->changes += !n->known;
+	n->known = true;
 	n->gone |= *n->node.uid != '\0';
 	forget(n);
 }
@@ -90,6 +108,11 @@ int own_node_init(struct own_node *n, struct kube_client *client, const char *na
 	forget(n);
 	IGNORE(snprintf(selector, sizeof(selector), "metadata.name=%s", name)); /* a node's name is bounded */
 	return kube_watch_new(client, &cfg, &ops, n, &n->watch, err);
+}
+
+void own_node_ask(struct own_node *n, const struct labels *labels)
+{
+	n->labels = *labels;
 }
 
 void own_node_fini(struct own_node *n)

@@ -25,6 +25,39 @@ static bool is_among(uint8_t (*macs)[LINK_MAC_LEN], size_t n, const uint8_t mac[
 	return false;
 }
 
+/* With neighbours, who can reach this node by it. */
+static bool is_reachable(const struct link_state *s, const struct link_addr *of)
+{
+	static const struct ip link_local = { IP_V6, { 0xfe, 0x80 } };
+
+	return !of->ours && of->prefix_len < ip_len(&of->ip) * 8 && of->index != routed_loopback(s) &&
+	       (of->ip.family == IP_V4 || !ip_in_prefix(&of->ip, &link_local, 10));
+}
+
+/* Of routed VIPs: from where this node hands packets on (rendezvous.h).  Those of Pods come and go and are none of it. */
+static bool hands_on(const struct link_state *s, const struct link *l)
+{
+	if (l->loopback || l->port)
+		return false;
+	for (size_t i = 0; i < s->n_addrs; i++)
+		if (s->addrs[i].index == l->index && is_reachable(s, &s->addrs[i]))
+			return true;
+	return !l->pair && (l->index == s->default_v4 || l->index == s->default_v6);
+}
+
+/* Where others can hand it what is its own; of routed VIPs alone (rendezvous.h). */
+static void take_addresses(struct agent *a, const struct link_state *s)
+{
+	struct ip v[CANDIDATE_ADDRESSES_MAX];
+	size_t n = 0;
+
+	memset(v, 0, sizeof(v)); /* compared as bytes */
+	for (size_t i = 0; i < s->n_addrs && n < CANDIDATE_ADDRESSES_MAX && a->routed.on; i++)
+		if (is_reachable(s, &s->addrs[i]))
+			v[n++] = s->addrs[i].ip;
+	candidates_addresses(a->candidates, v, n);
+}
+
 void own_record_links(struct agent *a)
 {
 	static const uint8_t none[LINK_MAC_LEN];
@@ -36,20 +69,36 @@ void own_record_links(struct agent *a)
 		const struct link *l = &s->links[i];
 
 		/* With carrier or without: it may have sent a moment ago. */
-		if (!agent_carries_vips(a, s, l) || memcmp(l->mac, none, sizeof(none)) == 0 || is_among(macs, n, l->mac))
+		if (!(a->routed.on ? hands_on(s, l) : agent_carries_vips(a, s, l)) ||
+		    memcmp(l->mac, none, sizeof(none)) == 0 || is_among(macs, n, l->mac))
 			continue;
 		memcpy(macs[n++], l->mac, LINK_MAC_LEN);
 	}
 	candidates_macs(a->candidates, macs, n);
+	take_addresses(a, s);
 }
 
-/* Asks others to take over what this node holds. */
+/* Whether another node is to have the group, if one will. */
+static bool to_leave(const struct agent *a, const struct group *g)
+{
+	return a->draining || g->impaired;
+}
+
+static bool any_to_leave(const struct agent *a, mono_t now)
+{
+	for (size_t i = 0; i < a->n_groups; i++)
+		if (to_leave(a, a->groups[i]) && group_holds(a->groups[i], now))
+			return true;
+	return false;
+}
+
+/* Asks others to take over what this node holds and should not. */
 static void drain(struct agent *a, mono_t now)
 {
 	for (size_t i = 0; i < a->n_groups; i++) {
 		struct group *g = a->groups[i];
 
-		if (group_holds(g, now) && !handover_moving(&g->move))
+		if (to_leave(a, g) && group_holds(g, now) && !handover_moving(&g->move))
 			IGNORE(handover_begin(g, now, "*", 0)); /* it logs; tried again */
 	}
 }
@@ -71,14 +120,18 @@ mono_t own_record_step(struct agent *a, mono_t now)
 	mono_t wake = MONO_NEVER;
 
 	note_leaving(a, own_node_leaving(&a->own_node), now);
-	for (size_t i = 0; i < a->n_groups; i++)
-		leader_delay(&a->groups[i]->leader, (int64_t)(a->draining ? RECORD_RANK_MAX + 1 : rank) * a->groups[i]->leader.elect.cfg.renew_ms);
+	for (size_t i = 0; i < a->n_groups; i++) {
+		struct leader *l = &a->groups[i]->leader;
+
+		leader_delay(l, (int64_t)(to_leave(a, a->groups[i]) ? RECORD_RANK_MAX + 1 : rank) * l->elect.cfg.renew_ms);
+	}
 	candidates_rank(a->candidates, rank);
 	candidates_weight(a->candidates, node->weight >= 0 ? (unsigned int)node->weight : 1);
 	candidates_leaving(a->candidates, a->draining || a->stop != STOP_NO);
+	busiest_tell(a, now);
 	if (*node->uid)
 		candidates_owner(a->candidates, node->uid);
-	if (a->draining && a->stop == STOP_NO && agent_holds(a, now) && candidates_any(a->candidates)) {
+	if (a->stop == STOP_NO && any_to_leave(a, now) && candidates_any(a->candidates)) {
 		if (mono_reached(now, a->drain_at)) {
 			drain(a, now);
 			a->drain_at = mono_add_ms(now, DRAIN_EVERY_MS);

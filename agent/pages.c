@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pages.c: gathers the numbers of the parts; rendering is metrics.c's and status.c's. */
+/* pages.c: gathers the numbers of the parts; rendering is metrics.c's. */
 #include "agent/pages.h"
 
-#include "agent/plan.h"
 #include "agent/status_services.h"
 
 /* Leases held past their deadline. */
@@ -29,6 +28,7 @@ void pages_metrics(void *ctx, struct buf *out)
 		.tables_lost = a->tables.lost,
 		.node = a->cfg->node_name,
 		.vips_held = (unsigned int)a->n_live,
+		.vips_routed = (unsigned int)a->routed.n_up,
 		.vips_wanted = (unsigned int)a->vips.n,
 		.services = agent_services(a),
 		.leading = agent_holds(a, now),
@@ -38,6 +38,7 @@ void pages_metrics(void *ctx, struct buf *out)
 		.gate = a->gates.gate != NULL,
 		.gate_put_back = a->gates.put_back,
 		.overtime = overtimes(a),
+		.vips_in_conflict = (unsigned int)conflicts_n(a),
 		.netlink_errors = a->kernel.netlink_errors + a->dataplane.errors,
 		.nat_ops = a->dataplane.elements,
 		.addr_ops = a->kernel.addr_ops_applied,
@@ -52,14 +53,4 @@ void pages_metrics(void *ctx, struct buf *out)
 bool pages_ready(void *ctx, struct buf *why)
 {
 	return agent_ready(ctx, why);
-}
-
-void pages_status(void *ctx, bool json, struct buf *out)
-{
-	struct agent *a = ctx;
-	mono_t now = mono_now();
-
-	a->plan_at = mono_min(a->plan_at, now); /* decisions belong to the store as it was when they were made */
-	IGNORE(plan_step(a, now));		/* the next step asks again */
-	status_render(a, json, out);
 }

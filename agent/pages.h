@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pages.h: what the agent answers to those who ask how it is: metrics, readiness, status. */
+/* pages.h: what the agent answers to those who ask how it is: metrics, readiness. */
 #pragma once
 
 #include "agent/agent.h"
@@ -7,6 +7,3 @@
 /* For http.h; ctx is the struct agent. */
 void pages_metrics(void *ctx, struct buf *out);
 bool pages_ready(void *ctx, struct buf *why);
-
-/* For control.h; likewise. */
-void pages_status(void *ctx, bool json, struct buf *out);

@@ -235,7 +235,7 @@ static int take_vips(struct agent *a)
 	const struct wanted_vip *vips = a->wanted_vips;
 	size_t n = a->n_wanted_vips;
 	size_t room = n > a->vips.n ? n : a->vips.n; /* the old table stays if there is no memory for the new */
-	struct kernel_addr *addrs = reallocarray(a->addrs, room + 1, sizeof(*addrs));
+	struct kernel_addr *addrs = reallocarray(a->addrs, room * PLACE_MAX + 1, sizeof(*addrs));
 	int r;
 
 	if (!addrs)

@@ -132,6 +132,14 @@ static void send_event(struct publish *p, const struct service *s, bool good, co
 	buf_fini(&path);
 }
 
+bool publish_conflict(struct publish *p, mono_t now, const struct service *s, const char *note)
+{
+	if (!take_token(p, now))
+		return false;
+	send_event(p, s, false, "AddressConflict", note);
+	return true;
+}
+
 /* FNV-1a, never 0: to know a problem that was told already. */
 static uint64_t problem_hash(const char *a, const char *b)
 {

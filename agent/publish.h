@@ -64,3 +64,6 @@ struct publish_view {
  * allocation, the holder's of the group recorded for the first address.  Returns when to call again at the
  * latest (MONO_NEVER: on the next change). */
 mono_t publish_run(struct publish *p, mono_t now, const struct publish_view *view);
+
+/* A warning Event AddressConflict on the Service; any node may send it.  False: not now, there are too many Events. */
+MUST_USE bool publish_conflict(struct publish *p, mono_t now, const struct service *s, const char *note);

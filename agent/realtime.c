@@ -16,21 +16,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "agent/base/log.h"
+#include "agent/capability.h"
 
 #define PRIORITY 10
 #define WITHOUT_SLEEP_US (3 * 1000000) /* soft; a real-time thread at work for so long has lost its Lease anyway */
-
-static bool has_capability(unsigned int number)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-
-	return syscall(SYS_capget, &head, data) == 0 && (data[CAP_TO_INDEX(number)].effective & CAP_TO_MASK(number)) != 0;
-}
 
 /* MCL_ONFAULT (Linux 4.4): pages are locked once they are used; without it every page that is only mapped, the
  * threads' stacks above all, would be made present.  Under a finite limit MCL_FUTURE would make later allocations fail,
@@ -38,7 +29,7 @@ static bool has_capability(unsigned int number)
 static void lock_memory(void)
 {
 	struct rlimit limit = { 0 };
-	bool may = has_capability(CAP_IPC_LOCK) ||
+	bool may = capability_has(CAP_IPC_LOCK) ||
 		   (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY);
 
 	if (!may || mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)

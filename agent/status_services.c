@@ -1,24 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* status_services.c: which VIP's port belongs to which Service, for the counters that the kernel keeps.  traffic_text.c has
- * the forms. */
+/* status_services.c: which VIP's port belongs to which Service, for the counters that the kernel keeps.  status_json.c,
+ * status_text.c and traffic_text.c have the forms. */
 #include "agent/status_services.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/base/text.h"
-#include "agent/traffic_text.h"
-
-#define ROWS_MAX 50 /* of the table for people */
-
-void status_json_text(struct buf *out, const char *name, const char *value, bool last)
-{
-	buf_json_string(out, name);
-	buf_puts(out, ":");
-	buf_json_string(out, value);
-	if (!last)
-		buf_puts(out, ",");
-}
+#include "agent/status_json.h"
 
 /* ---- rows ---- */
 
@@ -78,113 +67,183 @@ static const char *refusal(const struct agent *a, const struct pool_decision *d)
 	return refused;
 }
 
+/* ---- backends ---- */
+
+/* The backends of a frontend into v[0..max), with their shares of its slots.  Returns how many; *ret_left_out: more. */
+static size_t backends_of(const struct agent *a, const struct service *s, const struct traffic_key *key,
+			  struct status_row *v, size_t max, size_t *ret_left_out)
+{
+	const struct nat_service *wants = dataplane_wanted(&a->dataplane, s->meta.ns, s->meta.name);
+	const struct frontend *f = frontend_of(wants, key);
+	size_t n = f ? f->n_backends : 0;
+
+	*ret_left_out = n > max ? n - max : 0;
+	n -= *ret_left_out;
+	for (size_t i = 0; i < n; i++) {
+		const struct ip_port *b = &f->backends[i];
+
+		v[i] = (struct status_row){ .kind = STATUS_ROW_BACKEND, .ns = s->meta.ns, .name = s->meta.name, .backend = *b,
+					    .of_slots = f->n_slots,
+					    .count = traffic_find_backend(&a->traffic.view,
+									  &(struct traffic_key){ b->ip, key->proto, b->port }) };
+	}
+	for (size_t i = 0; f && f->slots && i < f->n_slots; i++)
+		if (f->slots[i] < n)
+			v[f->slots[i]].slots++;
+	return n;
+}
+
+/* ---- which ---- */
+
+/* A Service that is served, or should be.  why: what is wrong with it, "" = nothing. */
+struct served {
+	const struct service *s;
+	const struct pool_decision *d;
+	const char *reason, *why;
+};
+
+static bool served_at(const struct agent *a, size_t i, const char *name, struct served *ret)
+{
+	const struct service *s = a->store.services[i]->object;
+	const struct pool_decision *d = &a->decisions[i];
+	const char *refused;
+	size_t ns_len = strlen(s->meta.ns);
+
+	if (!is_served(a, i))
+		return false;
+	if (*name && (strncmp(name, s->meta.ns, ns_len) != 0 || name[ns_len] != '/' || !text_eq(name + ns_len + 1, s->meta.name)))
+		return false;
+	refused = refusal(a, d);
+	*ret = (struct served){ s, d, d->reason ? d->reason : refused ? "AddressRefused" : "",
+				d->message ? d->message : refused && !*s->problem ? refused : s->problem };
+	return true;
+}
+
+size_t services_vips(const struct agent *a, const char *name, struct ip ret[static OBJECT_ADDRESSES_MAX])
+{
+	struct served it;
+
+	for (size_t i = 0; i < n_decided(a); i++) {
+		if (!served_at(a, i, name, &it))
+			continue;
+		memcpy(ret, it.d->ips, sizeof(it.d->ips));
+		return it.d->n_ips;
+	}
+	return 0;
+}
+
 /* ---- JSON ---- */
 
-static void json_frontends(const struct agent *a, const struct service *s, const struct ip *ips, size_t n_ips, struct buf *out)
+static void json_frontends(const struct agent *a, const struct served *it, bool backends, struct buf *out)
 {
+	struct status_row *rows = backends ? calloc(STATUS_BACKENDS_MAX, sizeof(*rows)) : NULL;
+	size_t room = STATUS_BACKENDS_MAX, left_out = 0, n;
 	bool first = true;
 
 	buf_puts(out, "\"frontends\":[");
-	for (size_t k = 0; k < n_ips; k++) {
-		for (size_t p = 0; p < s->n_ports; p++) {
-			const struct traffic_row row = row_of(a, s, &ips[k], &s->ports[p]);
+	for (size_t k = 0; k < it->d->n_ips; k++) {
+		for (size_t p = 0; p < it->s->n_ports; p++) {
+			const struct traffic_row row = row_of(a, it->s, &it->d->ips[k], &it->s->ports[p]);
 
+			n = rows ? backends_of(a, it->s, &row.key, rows, room, &left_out) : 0;
+			room -= n;
 			buf_puts(out, first ? "" : ",");
-			traffic_row_json(&row, out);
+			status_json_port(&row, rows, n, left_out, out);
 			first = false;
 		}
 	}
-	buf_puts(out, "]");
+	buf_puts(out, "],");
+	free(rows);
 }
 
-static void json_service(const struct agent *a, const struct service *s, const struct pool_decision *d, struct buf *out)
+static void json_service(const struct agent *a, const struct served *it, bool backends, struct buf *out)
 {
-	const char *refused = refusal(a, d);
 	char ip[IP_TEXT_MAX];
 
 	buf_puts(out, "{");
-	status_json_text(out, "namespace", s->meta.ns, false);
-	status_json_text(out, "name", s->meta.name, false);
+	status_json_text(out, "namespace", it->s->meta.ns);
+	status_json_text(out, "name", it->s->meta.name);
 	buf_puts(out, "\"addresses\":[");
-	for (size_t k = 0; k < d->n_ips; k++) {
+	for (size_t k = 0; k < it->d->n_ips; k++) {
 		buf_puts(out, k ? "," : "");
-		buf_json_string(out, ip_format(&d->ips[k], ip));
+		buf_json_string(out, ip_format(&it->d->ips[k], ip));
 	}
 	buf_puts(out, "],\"ports\":[");
-	for (size_t k = 0; k < s->n_ports; k++)
-		buf_printf(out, "%s{\"port\":%u,\"protocol\":\"%s\"}", k ? "," : "", s->ports[k].port,
-			   traffic_proto(s->ports[k].proto));
+	for (size_t k = 0; k < it->s->n_ports; k++)
+		buf_printf(out, "%s{\"port\":%u,\"protocol\":\"%s\"}", k ? "," : "", it->s->ports[k].port,
+			   traffic_proto(it->s->ports[k].proto));
 	buf_puts(out, "],");
-	json_frontends(a, s, d->ips, d->n_ips, out);
-	buf_puts(out, ",");
-	status_json_text(out, "reason", d->reason ? d->reason : refused ? "AddressRefused" : "", false);
-	status_json_text(out, "problem", d->message ? d->message : refused && !*s->problem ? refused : s->problem, true);
+	json_frontends(a, it, backends, out);
+	buf_puts(out, "\"reason\":");
+	buf_json_string(out, it->reason);
+	buf_puts(out, ",\"problem\":");
+	buf_json_string(out, it->why);
 	buf_puts(out, "}");
 }
 
-void services_json(const struct agent *a, mono_t now, struct buf *out)
+bool services_json(const struct agent *a, const char *name, struct services_cursor *at, struct buf *out)
 {
-	bool first = true;
+	size_t i = store_lower(&a->store, at->ns, at->name), n = n_decided(a);
+	mono_t until = mono_add_ms(mono_now(), STATUS_SLICE_MS);
+	struct served it;
 
-	buf_puts(out, "\"services\":[");
-	for (size_t i = 0; i < n_decided(a); i++) {
-		if (!is_served(a, i))
+	for (unsigned int looked = 1; i < n; i++, looked++) {
+		const struct object_meta *m = &a->store.services[i]->object->meta;
+
+		if (looked % 16 == 0 && mono_reached(mono_now(), until)) {
+			IGNORE(text_copy(at->ns, sizeof(at->ns), m->ns)); /* fits, as the next one: labels of 63 characters */
+			IGNORE(text_copy(at->name, sizeof(at->name), m->name));
+			return true;
+		}
+		if (!served_at(a, i, name, &it))
 			continue;
-		buf_puts(out, first ? "" : ",");
-		json_service(a, a->store.services[i]->object, &a->decisions[i], out);
-		first = false;
+		buf_puts(out, at->told ? "," : "");
+		json_service(a, &it, *name, out);
+		at->told = true;
 	}
-	buf_puts(out, "],\"traffic\":{");
-	traffic_json(&a->traffic, now, out);
-	buf_puts(out, "}");
+	return false;
 }
 
-/* ---- the table ---- */
+/* ---- rows for people ---- */
 
-/* Returns how many of its VIPs' ports are shown. */
-static size_t text_service(const struct agent *a, const struct service *s, const struct pool_decision *d, size_t room,
-			   struct buf *out)
+static size_t rows_of(const struct agent *a, const struct served *it, bool backends, struct status_row *v, size_t max)
 {
-	size_t shown = 0;
+	size_t n = 0, left_out;
 
-	buf_printf(out, "%s/%s", s->meta.ns, s->meta.name);
-	if (d->reason)
-		buf_printf(out, " %s: %s", d->reason, d->message ? d->message : "");
-	buf_puts(out, "\n");
-	for (size_t k = 0; k < d->n_ips; k++) {
-		for (size_t p = 0; p < s->n_ports && shown < room; p++, shown++) {
-			const struct traffic_row row = row_of(a, s, &d->ips[k], &s->ports[p]);
-
-			traffic_text_row(&row, out);
+	if (max == 0)
+		return 0;
+	v[n++] = (struct status_row){ .kind = STATUS_ROW_SERVICE, .ns = it->s->meta.ns, .name = it->s->meta.name,
+				      .reason = it->reason, .problem = it->why };
+	for (size_t k = 0; k < it->d->n_ips; k++) {
+		for (size_t p = 0; p < it->s->n_ports && n < max; p++) {
+			v[n] = (struct status_row){ .kind = STATUS_ROW_PORT, .ns = it->s->meta.ns, .name = it->s->meta.name,
+						    .port = row_of(a, it->s, &it->d->ips[k], &it->s->ports[p]) };
+			n++;
+			if (backends)
+				n += backends_of(a, it->s, &v[n - 1].port.key, &v[n], max - n, &left_out);
 		}
 	}
-	return shown;
+	return n;
 }
 
-void services_text(const struct agent *a, struct buf *out)
+size_t services_rows(const struct agent *a, const char *name, struct status_row *v, size_t max, size_t *ret_left_out)
 {
-	size_t shown = 0, more = 0;
+	struct served it;
+	size_t n = 0, left_out = 0;
 
-	if (agent_services(a))
-		traffic_text_head(out);
 	for (size_t i = 0; i < n_decided(a); i++) {
-		const struct service *s = a->store.services[i]->object;
 		const struct pool_decision *d = &a->decisions[i];
-		size_t rows = d->n_ips * s->n_ports, here = 0;
 
-		if (!is_served(a, i))
+		if (!served_at(a, i, name, &it))
 			continue;
-		rows = rows ? rows : 1; /* one without an address has its name's line */
-		if (shown < ROWS_MAX) {
-			here = text_service(a, s, d, ROWS_MAX - shown, out);
-			here = here ? here : 1;
-		}
-		shown += here;
-		more += rows - here;
+		/* None is shown in part, but the first. */
+		if (left_out > 0 || (n > 0 && d->n_ips * it.s->n_ports + 1 > max - n))
+			left_out++;
+		else
+			n += rows_of(a, &it, *name, &v[n], max - n);
 	}
-	if (more)
-		buf_printf(out, "... and %zu more (see --json)\n", more);
-	traffic_text_drops(&a->traffic, out);
+	*ret_left_out = left_out;
+	return n;
 }
 
 /* ---- counters ---- */

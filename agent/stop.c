@@ -75,6 +75,21 @@ static bool holds_any(const struct agent *a, mono_t now)
 	return false;
 }
 
+/* What the groups' VIPs were here for is over; connections of routed ones need no Lease. */
+static void release(struct agent *a, mono_t now)
+{
+	for (size_t i = 0; i < a->n_groups; i++)
+		leader_stop(&a->groups[i]->leader, now);
+}
+
+static bool is_released(const struct agent *a)
+{
+	for (size_t i = 0; i < a->n_groups; i++)
+		if (!a->groups[i]->leader.stopped)
+			return false;
+	return true;
+}
+
 static size_t addresses_up(const struct agent *a)
 {
 	const struct link_state *s = link_watch_state(a->kernel.links);
@@ -105,15 +120,24 @@ mono_t stop_step(struct agent *a, mono_t now)
 		if (up > 0)
 			log_event(LOG_WARN, "withdrawal_failed", "addresses could not be removed; they will expire",
 				  log_int("addresses", (int64_t)up));
-		if (open || (up > 0 && !a->gates.gate)) {
+		if (!a->routed.on && (open || (up > 0 && !a->gates.gate))) {
 			/* Nobody is told to take over what this node still answers for. */
 			stop_released(a);
 			return stop_step(a, now);
 		}
+		a->stop = STOP_DRAINING;
+		a->stop_by = mono_add_ms(now, a->cfg->drain_ms);
+		release(a, now);
+	}
+	if (a->stop == STOP_DRAINING) {
+		mono_t wake = a->stop_by;
+
+		if (!routed_drained(a, now, &wake) && !mono_reached(now, a->stop_by))
+			return wake;
 		a->stop = STOP_RELEASING;
 		a->stop_by = mono_add_ms(now, STOP_RELEASE_MS);
-		for (size_t i = 0; i < a->n_groups; i++)
-			leader_stop(&a->groups[i]->leader, now);
+		if (is_released(a))
+			stop_released(a);
 	}
 	if (a->stop == STOP_RELEASING && mono_reached(now, a->stop_by)) {
 		log_event(LOG_WARN, "release_failed", "the Lease could not be released; it will expire");

@@ -27,8 +27,7 @@ static int slice_cmp(const struct slice *a, const struct slice *b)
 	return c ? c : strcmp(a->meta.name, b->meta.name);
 }
 
-/* First index whose Service is not before (ns, name). */
-static size_t service_lower(const struct store *s, const char *ns, const char *name)
+size_t store_lower(const struct store *s, const char *ns, const char *name)
 {
 	size_t lo = 0, hi = s->n_services;
 
@@ -77,7 +76,7 @@ static bool grow(void **array, size_t n, size_t *cap, size_t size)
 
 struct store_service *store_find(const struct store *s, const char *ns, const char *name)
 {
-	size_t i = service_lower(s, ns, name);
+	size_t i = store_lower(s, ns, name);
 
 	if (i == s->n_services || name_cmp(s->services[i]->object->meta.ns, s->services[i]->object->meta.name, ns, name))
 		return NULL;
@@ -154,7 +153,7 @@ static void slice_remove(struct store *s, size_t i)
 
 static void service_put(struct store *s, struct service *object)
 {
-	size_t i = service_lower(s, object->meta.ns, object->meta.name);
+	size_t i = store_lower(s, object->meta.ns, object->meta.name);
 	struct store_service *e = store_find(s, object->meta.ns, object->meta.name);
 
 	if (e) {
@@ -270,7 +269,7 @@ static void on_service_gone(void *ctx, const char *json, size_t len)
 		report_bad(s, "Service", &err);
 		return;
 	}
-	i = service_lower(s, k->ns, k->name);
+	i = store_lower(s, k->ns, k->name);
 	if (store_find(s, k->ns, k->name))
 		service_remove(s, i);
 	object_key_free(k);

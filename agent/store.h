@@ -12,6 +12,7 @@
 
 #include "agent/base/mono.h"
 #include "agent/base/object.h"
+#include "agent/core/place.h"
 #include "agent/core/groups.h"
 #include "agent/kube/client.h"
 #include "agent/kube/watch.h"
@@ -34,7 +35,7 @@ struct publish_state {
 /* With which addresses, on which interfaces, it was last built for the data plane; the planner's. */
 struct store_built {
 	struct ip ips[OBJECT_ADDRESSES_MAX];
-	uint32_t homes[OBJECT_ADDRESSES_MAX];
+	uint32_t homes[OBJECT_ADDRESSES_MAX][PLACE_MAX];
 	size_t n_ips;
 };
 
@@ -80,6 +81,9 @@ void store_put_service(struct store *s, const char *json, size_t len);
 
 /* The slices of a Service, *ret_n of them; borrowed until the next change. */
 const struct store_slice *store_slices(const struct store *s, const char *ns, const char *service, size_t *ret_n);
+
+/* The index of the first Service that is not before (ns, name). */
+size_t store_lower(const struct store *s, const char *ns, const char *name);
 
 /* NULL when not in view. */
 struct store_service *store_find(const struct store *s, const char *ns, const char *name);

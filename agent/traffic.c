@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 
 #include "agent/base/log.h"
+#include "agent/busiest.h"
 
 #define EVERY_MS 10000
 #define ABSENT_MS 1000 /* the table is not there yet */
@@ -194,6 +195,28 @@ const struct traffic_frontend *traffic_find(const struct traffic_view *v, const 
 	return NULL;
 }
 
+size_t traffic_backend_lower(const struct traffic_view *v, const struct traffic_key *key)
+{
+	size_t lo = 0, hi = v->n_backends;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (key_cmp(&v->backends[mid].key, key) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+const struct traffic_backend *traffic_find_backend(const struct traffic_view *v, const struct traffic_key *key)
+{
+	size_t i = traffic_backend_lower(v, key);
+
+	return i < v->n_backends && key_cmp(&v->backends[i].key, key) == 0 ? &v->backends[i] : NULL;
+}
+
 /* ---- the job ---- */
 
 static void traffic_run(struct worker_job *job)
@@ -260,6 +283,8 @@ static void traffic_done(struct worker_job *job)
 		j->view.sums = t->view.sums;
 	if (!j->with_backends && t->counting)
 		j->view.backends_out = t->n_backends;
+	if (t->read_at.ns > 0 && !j->view.incomplete && !t->view.incomplete)
+		busiest_count(&t->busiest, &t->view, &j->view);
 	traffic_view_fini(&t->view);
 	t->view = j->view;
 	j->view = (struct traffic_view){ .frontends = NULL };

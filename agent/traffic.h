@@ -9,6 +9,7 @@
 
 #include "agent/base/err.h"
 #include "agent/base/mono.h"
+#include "agent/core/busy.h"
 #include "agent/loop.h"
 #include "agent/worker.h"
 #include "netlink/nat_count.h"
@@ -76,6 +77,7 @@ struct traffic {
 	struct traffic_view view; /* the last reading */
 	mono_t read_at;		  /* when that was; 0 = there is none */
 	struct traffic_sums total; /* grows only: what goes away with a Service stays in it */
+	struct busy busiest; /* the VIPs that had most of it lately */
 	uint64_t errors; /* readings that failed */
 };
 
@@ -93,6 +95,9 @@ mono_t traffic_step(struct traffic *t, mono_t now, size_t n_backends);
 
 /* NULL: it is not among the rows. */
 const struct traffic_frontend *traffic_find(const struct traffic_view *v, const struct traffic_key *key);
+const struct traffic_backend *traffic_find_backend(const struct traffic_view *v, const struct traffic_key *key);
+/* The index of the first backend that is not before 'key'. */
+size_t traffic_backend_lower(const struct traffic_view *v, const struct traffic_key *key);
 
 /* From the kernel's counters to rows.  max: elements of each kind that were read at most.  -ENOMEM. */
 MUST_USE int traffic_reduce(const struct nat_counts *c, size_t max, struct traffic_view *ret);

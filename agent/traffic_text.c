@@ -7,15 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PLACE_MAX (IP_TEXT_MAX + 16) /* "[ADDRESS]:PORT/PROTO" */
-#define AMOUNT_MAX 16
-
 const char *traffic_proto(uint8_t proto)
 {
 	return proto == IPPROTO_TCP ? "TCP" : proto == IPPROTO_UDP ? "UDP" : proto == IPPROTO_SCTP ? "SCTP" : "?";
 }
 
-static const char *balance_name(uint8_t balance)
+const char *traffic_balance(uint8_t balance)
 {
 	static const char *const names[] = { [BALANCE_HASH] = "hash", [BALANCE_RANDOM] = "random", [BALANCE_SOURCE] = "source",
 					     [BALANCE_ROUND_ROBIN] = "round-robin" };
@@ -149,20 +146,19 @@ static void tick_json(const char *name, const struct nat_tick *t, struct buf *ou
 	buf_printf(out, "\"%s\":{\"packets\":%" PRIu64 ",\"bytes\":%" PRIu64 "}", name, t->packets, t->bytes);
 }
 
-static void backends_json(const struct traffic_view *v, struct buf *out)
+void traffic_backend_json(const struct traffic_backend *b, struct buf *out)
 {
 	char ip[IP_TEXT_MAX];
 
-	buf_puts(out, "\"backends\":[");
-	for (size_t i = 0; i < v->n_backends; i++) {
-		const struct traffic_backend *b = &v->backends[i];
+	buf_printf(out, "{\"address\":\"%s\",\"port\":%u,\"protocol\":\"%s\",\"connections\":%" PRIu64 ",", ip_format(&b->key.ip, ip),
+		   b->key.port, traffic_proto(b->key.proto), b->connections);
+	tick_json("received", &b->received, out);
+	buf_puts(out, "}");
+}
 
-		buf_printf(out, "%s{\"address\":\"%s\",\"port\":%u,\"protocol\":\"%s\",\"connections\":%" PRIu64 ",", i ? "," : "",
-			   ip_format(&b->key.ip, ip), b->key.port, traffic_proto(b->key.proto), b->connections);
-		tick_json("received", &b->received, out);
-		buf_puts(out, "}");
-	}
-	buf_puts(out, "]");
+bool traffic_tells_backends(const struct traffic *t)
+{
+	return t->read_at.ns != 0 && t->counting;
 }
 
 void traffic_json(const struct traffic *t, mono_t now, struct buf *out)
@@ -185,38 +181,35 @@ void traffic_json(const struct traffic *t, mono_t now, struct buf *out)
 	tick_json("received", &t->total.received, out);
 	buf_puts(out, ",");
 	tick_json("sent", &t->total.sent, out);
-	buf_puts(out, "},");
-	backends_json(v, out);
+	buf_puts(out, "}");
 }
 
-void traffic_row_json(const struct traffic_row *row, struct buf *out)
+void traffic_row_members(const struct traffic_row *row, struct buf *out)
 {
 	char ip[IP_TEXT_MAX];
 
-	buf_printf(out, "{\"address\":\"%s\",\"port\":%u,\"protocol\":\"%s\"", ip_format(&row->key.ip, ip), row->key.port,
+	buf_printf(out, "\"address\":\"%s\",\"port\":%u,\"protocol\":\"%s\"", ip_format(&row->key.ip, ip), row->key.port,
 		   traffic_proto(row->key.proto));
 	if (row->balanced)
-		buf_printf(out, ",\"balance\":\"%s\",\"backends\":%u", balance_name(row->balance), row->n_backends);
+		buf_printf(out, ",\"balance\":\"%s\",\"backends\":%u", traffic_balance(row->balance), row->n_backends);
 	if (row->count) {
 		buf_printf(out, ",\"connections\":%" PRIu64 ",", row->count->connections);
 		tick_json("received", &row->count->received, out);
 		buf_puts(out, ",");
 		tick_json("sent", &row->count->sent, out);
 	}
-	buf_puts(out, "}");
 }
 
-/* ---- a table for people ---- */
+/* ---- for a table for people ---- */
 
-/* "123456", "1.2 M", "34.0 GB": 8 characters at most. */
-static const char *amount(uint64_t v, bool bytes, char buf[static AMOUNT_MAX])
+const char *traffic_amount(uint64_t v, bool bytes, char buf[static TRAFFIC_AMOUNT_MAX])
 {
 	static const char units[] = "kMGTPE";
 	double d = (double)v;
 	int unit = -1;
 
 	if (!bytes && v < 1000000) {
-		IGNORE(snprintf(buf, AMOUNT_MAX, "%" PRIu64, v)); /* fits */
+		IGNORE(snprintf(buf, TRAFFIC_AMOUNT_MAX, "%" PRIu64, v)); /* fits */
 		return buf;
 	}
 	/* 999.95 would be shown as 1000.0 */
@@ -225,50 +218,8 @@ static const char *amount(uint64_t v, bool bytes, char buf[static AMOUNT_MAX])
 		unit++;
 	}
 	if (unit < 0)
-		IGNORE(snprintf(buf, AMOUNT_MAX, "%" PRIu64 " B", v)); /* fits */
+		IGNORE(snprintf(buf, TRAFFIC_AMOUNT_MAX, "%" PRIu64 " B", v)); /* fits */
 	else
-		IGNORE(snprintf(buf, AMOUNT_MAX, "%.1f %c%s", d, units[unit], bytes ? "B" : "")); /* likewise */
+		IGNORE(snprintf(buf, TRAFFIC_AMOUNT_MAX, "%.1f %c%s", d, units[unit], bytes ? "B" : "")); /* likewise */
 	return buf;
-}
-
-void traffic_text_head(struct buf *out)
-{
-	buf_printf(out, "\n%-53s %5s %-11s %8s %8s %8s\n", "SERVICE", "READY", "BALANCE", "CONNECTS", "IN", "OUT");
-}
-
-void traffic_text_row(const struct traffic_row *row, struct buf *out)
-{
-	const struct traffic_frontend *f = row->count;
-	char ip[IP_TEXT_MAX], place[PLACE_MAX], ready[AMOUNT_MAX] = "-", cells[3][AMOUNT_MAX] = { "-", "-", "-" };
-	bool v6 = row->key.ip.family == IP_V6;
-
-	IGNORE(snprintf(place, sizeof(place), "%s%s%s:%u/%s", v6 ? "[" : "", ip_format(&row->key.ip, ip), v6 ? "]" : "",
-			row->key.port, traffic_proto(row->key.proto))); /* fits */
-	if (row->balanced)
-		IGNORE(snprintf(ready, sizeof(ready), "%u", row->n_backends)); /* likewise */
-	if (f) {
-		IGNORE(amount(f->connections, false, cells[0]));
-		IGNORE(amount(f->received.bytes, true, cells[1]));
-		IGNORE(amount(f->sent.bytes, true, cells[2]));
-	}
-	buf_printf(out, "  %-51s %5s %-11s %8s %8s %8s\n", place, ready, row->balanced ? balance_name(row->balance) : "-", cells[0],
-		   cells[1], cells[2]);
-}
-
-void traffic_text_drops(const struct traffic *t, struct buf *out)
-{
-	char packets[AMOUNT_MAX], bytes[AMOUNT_MAX];
-	bool first = true;
-
-	for (unsigned int i = 0; i < NAT_DROP_N; i++) {
-		const struct nat_tick *d = &t->view.drops[i];
-
-		if (d->packets == 0)
-			continue;
-		if (first)
-			buf_printf(out, "\n%-26s %10s %10s\n", "DROPPED", "PACKETS", "BYTES");
-		buf_printf(out, "%-26s %10s %10s\n", nat_drop_name((enum nat_drop)i), amount(d->packets, false, packets),
-			   amount(d->bytes, true, bytes));
-		first = false;
-	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* traffic_text.h: traffic and Services as texts: metrics, JSON, and a table for people of at most 100 columns. */
+/* traffic_text.h: traffic as texts: metrics and JSON, and what a table for people is made of. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,13 +25,21 @@ const char *traffic_proto(uint8_t proto);
 /* The metrics of counters; counted: rows that have a 'count'. */
 void traffic_metrics(const struct traffic *t, mono_t now, const struct traffic_row *counted, size_t n, struct buf *out);
 
-/* The members of an object: how many packets and so on, of which reading. */
+/* The members of an object: how many packets and so on, of which reading.  Without the backends, which are told where
+ * traffic_tells_backends(). */
+bool traffic_tells_backends(const struct traffic *t);
 void traffic_json(const struct traffic *t, mono_t now, struct buf *out);
+/* The members of an object. */
+void traffic_row_members(const struct traffic_row *row, struct buf *out);
 /* An object. */
-void traffic_row_json(const struct traffic_row *row, struct buf *out);
+void traffic_backend_json(const struct traffic_backend *b, struct buf *out);
 
-/* Two lines of headings, and a line of a row, which stands below its Service's name. */
-void traffic_text_head(struct buf *out);
-void traffic_text_row(const struct traffic_row *row, struct buf *out);
-/* What was dropped, a line a reason; nothing when nothing was. */
-void traffic_text_drops(const struct traffic *t, struct buf *out);
+/* ---- for a table for people ---- */
+
+#define TRAFFIC_AMOUNT_MAX 24
+
+/* "123456", "1.2 M"; of bytes "12 B", "34.0 GB": 8 characters at most. */
+const char *traffic_amount(uint64_t v, bool bytes, char buf[static TRAFFIC_AMOUNT_MAX]);
+
+/* "hash", "random", "source", "round-robin". */
+const char *traffic_balance(uint8_t balance);

@@ -1,29 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vips.c: the table of VIPs and its announcements. */
+/* vips.c: the table of VIPs. */
 #include "agent/vips.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "agent/base/log.h"
-#include "agent/core/place.h"
-#include "netlink/sysctl.h"
+#include "agent/core/rounds.h"
 
-#define ROUNDS_A_CALL 64
-#define ROUND_GAP_MS 10 /* between two batches of rounds */
-
-int vips_init(struct vips *v, bool routed, struct metrics *metrics, uint64_t seed, struct err_info *err)
+void vips_init(struct vips *v, bool routed)
 {
-	memset(v, 0, sizeof(*v));
-	v->routed = routed;
-	v->metrics = metrics;
-	v->prng.state = seed;
-	return announce_if_new(&v->announcer, err);
+	*v = (struct vips){ .routed = routed };
 }
 
 void vips_fini(struct vips *v)
 {
-	announce_if_free(v->announcer);
 	free(v->v);
 	free(v->addrs);
 	memset(v, 0, sizeof(*v));
@@ -57,7 +48,7 @@ bool vips_is_live(const struct vips *v, const struct ip *ip)
 int vips_update(struct vips *v, const struct wanted_vip *wanted, size_t n)
 {
 	struct vip *fresh = calloc(n ? n : 1, sizeof(*fresh));
-	struct kernel_addr *addrs = calloc(n ? n : 1, sizeof(*addrs));
+	struct kernel_addr *addrs = calloc(n * PLACE_MAX + 1, sizeof(*addrs));
 
 	if (!fresh || !addrs) {
 		free(fresh);
@@ -70,7 +61,7 @@ int vips_update(struct vips *v, const struct wanted_vip *wanted, size_t n)
 		if (old)
 			fresh[i] = *old;
 		else
-			fresh[i].ip = wanted[i].ip;
+			fresh[i] = (struct vip){ .ip = wanted[i].ip, .rank = ROUND_RANK_NONE };
 	}
 	free(v->v);
 	free(v->addrs);
@@ -104,39 +95,127 @@ static struct ip own_address(const struct link_state *s, int ifindex, uint8_t fa
 	return (struct ip){ .family = IP_NONE };
 }
 
-/* Neighbours learnt the VIP by what was said before; after a change of the wire it is said again. */
-static void note_wire(struct vip *vip, const struct link *l, mono_t now)
+void vips_announce_again(struct vip *vip, mono_t now)
 {
-	bool usable = l && place_usable(l);
-
-	if (vip->live && usable && (!vip->usable || memcmp(vip->mac, l->mac, sizeof(vip->mac)) != 0))
-		schedule_start(&vip->schedule, now);
-	vip->usable = usable;
-	if (l)
-		memcpy(vip->mac, l->mac, sizeof(vip->mac));
+	for (size_t i = 0; vip->live && i < vip->n_at; i++)
+		schedule_start(&vip->at[i].schedule, now);
 }
 
-bool vips_place(struct vips *v, const struct link_state *s, const char *const *names, size_t n_names, mono_t now)
+bool vip_usable(const struct vip *vip)
 {
+	for (size_t i = 0; i < vip->n_at; i++)
+		if (vip->at[i].usable)
+			return true;
+	return false;
+}
+
+bool vip_is_up(const struct vip *vip, const struct kernel *k)
+{
+	for (size_t i = 0; i < vip->n_at; i++)
+		if (kernel_has_addr(k, &(struct kernel_addr){ vip->ip, vip->at[i].ifindex }))
+			return true;
+	return false;
+}
+
+/* Neighbours learnt the VIP by what was said before; after a change of the wire it is said again. */
+static void note_wire(const struct vip *vip, struct vip_place *at, const struct link *l, mono_t now)
+{
+	bool usable = place_usable(l);
+
+	if (vip->live && usable && (!at->usable || at->born != l->born || at->announcements != l->announcements ||
+				    memcmp(at->mac, l->mac, sizeof(at->mac)) != 0))
+		schedule_start(&at->schedule, now);
+	at->usable = usable;
+	at->born = l->born;
+	at->announcements = l->announcements;
+	memcpy(at->mac, l->mac, sizeof(at->mac));
+}
+
+/* What is known of the VIP on an interface that it keeps stays. */
+static bool place_one(struct vips *v, const struct link_state *s, struct vip *vip, const struct place *p, mono_t now)
+{
+	struct vip_place at[PLACE_MAX] = { 0 };
+	bool moved = p->n != vip->n_at;
+
+	for (size_t i = 0; i < p->n; i++) {
+		at[i].ifindex = p->links[i]->index;
+		for (size_t k = 0; k < vip->n_at; k++)
+			if (vip->at[k].ifindex == at[i].ifindex)
+				at[i] = vip->at[k];
+		moved |= i >= vip->n_at || vip->at[i].ifindex != at[i].ifindex;
+		note_wire(vip, &at[i], p->links[i], now);
+		at[i].own = own_address(s, at[i].ifindex, vip->ip.family);
+		v->addrs[v->n_addrs++] = (struct kernel_addr){ vip->ip, at[i].ifindex };
+	}
+	memcpy(vip->at, at, sizeof(at));
+	vip->n_at = p->n;
+	return moved;
+}
+
+/* Once, until the reason changes. */
+static void note_refusal(struct vip *vip, const struct link_state *s, const struct place *p)
+{
+	int refused = p->refused ? p->refused->index : 0;
+	char why[256];
+
+	if (p->n == 0 && p->why != PLACE_UNDECIDED && (vip->why != p->why || vip->refused != refused))
+		log_event(LOG_WARN, "vip_without_interface", "no interface of this node can carry the VIP",
+			  log_ip("vip", &vip->ip), log_str("why", place_why_text(s, p, &vip->ip, why, sizeof(why))));
+	vip->why = p->n > 0 ? PLACE_OK : p->why;
+	vip->refused = refused;
+}
+
+/* The VIPs' own addresses decide nothing, and there may be as many of them as VIPs: without them in 'rest', if there is memory. */
+static struct link_addr *others_addrs(const struct link_state *s, struct link_state *rest)
+{
+	struct link_addr *addrs = malloc((s->n_addrs + 1) * sizeof(*addrs));
+
+	*rest = *s;
+	if (!addrs)
+		return NULL;
+	rest->n_addrs = 0;
+	for (size_t i = 0; i < s->n_addrs; i++)
+		if (!s->addrs[i].ours)
+			addrs[rest->n_addrs++] = s->addrs[i];
+	rest->addrs = addrs;
+	return addrs;
+}
+
+bool vips_place(struct vips *v, const struct link_state *s, const struct place_rules *rules, mono_t now)
+{
+	struct link_state rest;
+	struct link_addr *addrs = others_addrs(s, &rest);
 	bool moved = false;
 
 	v->n_addrs = 0;
-	for (size_t i = 0; i < v->n; i++) {
-		struct vip *vip = &v->v[i];
-		const struct link *l = v->routed ? NULL : place_vip(s, names, n_names, &vip->ip);
-		int index = l ? l->index : 0;
+	v->several = false;
+	for (size_t i = 0; i < v->n && !v->routed; i++) {
+		struct place p;
 
-		if (!l && !v->routed && vip->rounds == 0 && vip->ifindex == 0)
-			log_event(LOG_DEBUG, "vip_without_interface", "no interface of this node suits the VIP",
-				  log_ip("vip", &vip->ip));
-		moved |= vip->ifindex != index;
-		vip->ifindex = index;
-		vip->own = own_address(s, index, vip->ip.family);
-		note_wire(vip, l, now);
-		if (l)
-			v->addrs[v->n_addrs++] = (struct kernel_addr){ vip->ip, index };
+		place_vip(&rest, rules, &v->v[i].ip, &p);
+		note_refusal(&v->v[i], &rest, &p);
+		moved |= place_one(v, &rest, &v->v[i], &p, now);
+		v->several |= p.n > 1;
 	}
+	free(addrs);
 	return moved;
+}
+
+/* On which of its interfaces the address is; where it came later than on others neighbours are told now. */
+static bool look_for(struct vip *vip, const struct kernel *k, mono_t now)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < vip->n_at; i++) {
+		struct vip_place *at = &vip->at[i];
+		bool up = kernel_has_addr(k, &(struct kernel_addr){ vip->ip, at->ifindex });
+
+		if (up && !at->up && vip->live)
+			schedule_start(&at->schedule, now);
+		at->up = up;
+		any |= up;
+	}
+	return any;
 }
 
 size_t vips_refresh_live(struct vips *v, struct kernel *k, bool (*answers)(void *ctx, const struct vip *vip),
@@ -146,8 +225,7 @@ size_t vips_refresh_live(struct vips *v, struct kernel *k, bool (*answers)(void 
 
 	for (size_t i = 0; i < v->n; i++) {
 		struct vip *vip = &v->v[i];
-		const struct kernel_addr at = { vip->ip, vip->ifindex };
-		bool live, before = vip->ready || !vip->known, there = v->routed || (vip->ifindex && kernel_has_addr(k, &at));
+		bool live, before = vip->ready || !vip->known, there = look_for(vip, k, now) || v->routed;
 
 		/* Once ready, a data plane that is being read again is no reason to fall silent. */
 		vip->ready = there && (vip->ready || dataplane_holds(k->dataplane, &vip->ip));
@@ -156,72 +234,15 @@ size_t vips_refresh_live(struct vips *v, struct kernel *k, bool (*answers)(void 
 			kernel_forget(k, &vip->ip);
 		live = vip->ready && answers(ctx, vip);
 		if (live != vip->live) {
-			const struct link *l = link_of(link_watch_state(k->links), vip->ifindex);
+			const struct link *l = link_of(link_watch_state(k->links), vip_home(vip));
 
 			log_event(LOG_INFO, live ? "vip_up" : "vip_down",
 				  live ? "this node answers for the VIP" : "this node no longer answers for the VIP",
 				  log_ip("vip", &vip->ip), log_str("interface", l ? l->name : ""));
-			if (live)
-				schedule_start(&vip->schedule, now);
+			vip->live = live;
+			vips_announce_again(vip, now);
 		}
-		vip->live = live;
 		n += live;
 	}
 	return n;
-}
-
-static void announce_frames(struct vips *v, const struct link *l, struct vip *vip, unsigned int flags, mono_t now)
-{
-	static struct log_limit limit;
-	struct err_info err = ERR_INFO_INIT;
-	unsigned int frames = 0;
-	uint32_t left_out;
-	int router = 0;
-
-	if (vip->ip.family == IP_V6 && sysctl_get(SYSCTL_FORWARD_V6, l->name, &router, NULL) < 0)
-		router = 0; /* R=0 is the cautious answer; the interface may just have gone */
-	if (router)
-		flags |= ANNOUNCE_ROUTER;
-	if (announce_if_send(v->announcer, l, &vip->ip, flags, &frames, &err) < 0) {
-		v->metrics->announce_errors++;
-		if (log_limit(&limit, now.ns, 5000, &left_out))
-			log_event(LOG_WARN, "announce_failed", "an announcement could not be sent",
-				  log_ip("vip", &vip->ip), log_str("interface", l->name), log_str("error", err.text),
-				  log_int("left_out", left_out));
-	}
-	v->metrics->announcements += frames;
-	vip->rounds++;
-}
-
-void vips_announce_shut(struct vips *v, const struct link_state *s, struct vip *vip)
-{
-	const struct link *l = link_of(s, vip->ifindex);
-
-	if (l && place_usable(l))
-		announce_frames(v, l, vip, ANNOUNCE_PAST_GATE, mono_now());
-}
-
-mono_t vips_announce(struct vips *v, const struct link_state *s, mono_t now)
-{
-	mono_t wake = MONO_NEVER;
-	unsigned int sent = 0;
-
-	for (size_t i = 0; i < v->n; i++) {
-		struct vip *vip = &v->v[i];
-		const struct link *l;
-
-		if (!vip->live)
-			continue;
-		l = link_of(s, vip->ifindex);
-		if (l && place_usable(l) && mono_reached(now, vip->schedule.next)) {
-			if (sent == ROUNDS_A_CALL)
-				return mono_add_ms(now, ROUND_GAP_MS);
-			announce_frames(v, l, vip, 0, now);
-			schedule_sent(&vip->schedule, now, &v->prng);
-			sent++;
-		}
-		if (l && place_usable(l))
-			wake = mono_min(wake, vip->schedule.next);
-	}
-	return wake;
 }

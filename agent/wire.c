@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 
 #include "agent/base/log.h"
@@ -57,16 +56,15 @@ int wire_update(struct wire *w, const struct ip *vips, size_t n, const struct li
 static void on_claim(void *ctx, const struct wire_claim *c)
 {
 	struct wire *w = ctx;
-	struct wire_row *row = wire_row(w, &c->vip);
 	unsigned int group = 0;
 	enum elect_wire who;
 
-	if (!row)
+	if (!wire_row(w, &c->vip))
 		return;
-	w->claims++;
-	row->at = mono_now();
-	row->ifindex = c->ifindex;
-	memcpy(row->mac, c->mac, sizeof(row->mac));
+	if (c->form == WIRE_PROBE) {
+		w->ops->asked(w->ctx, c);
+		return;
+	}
 	who = w->ops->claimed(w->ctx, c, &group);
 	for (size_t i = 0; i < WIRE_PROBES_MAX; i++) {
 		struct wire_probe *p = &w->probes[i];
@@ -86,8 +84,29 @@ static void on_ready(void *ctx, uint32_t events)
 
 	(void)events;
 	if (wire_if_dispatch(w->io, on_claim, w, &err) < 0 && log_limit(&limit, mono_now().ns, 5000, &left_out))
-		log_event(LOG_WARN, "wire_failed", "ARP and neighbour advertisements could not be read",
+		log_event(LOG_WARN, "wire_failed", "ARP and neighbour discovery could not be read",
 			  log_str("error", err.text), log_int("left_out", left_out));
+}
+
+int wire_held(struct wire *w)
+{
+	struct ip *held = calloc(w->n_rows ? w->n_rows : 1, sizeof(*held));
+	size_t n = 0;
+	int r;
+
+	if (!held)
+		return -ENOMEM;
+	for (size_t i = 0; i < w->n_rows; i++)
+		if (w->rows[i].held_since.ns)
+			held[n++] = w->rows[i].vip;
+	r = wire_if_held(w->io, held, n);
+	free(held);
+	return r;
+}
+
+int wire_sweep(struct wire *w, const struct wire_target *target, struct err_info *err)
+{
+	return wire_if_probe(w->io, target->link, &target->own, &target->vip, err);
 }
 
 static struct wire_probe *probe_slot(struct wire *w, unsigned int group)

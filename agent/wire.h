@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* wire.h: who else answers for our VIPs: hears it, asks for it, remembers it for the status.  What follows from it is the
- * owner's to decide. */
+/* wire.h: who else answers for our VIPs: hears it and asks for it.  What follows from it is conflicts.c's to decide. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,21 +9,21 @@
 #include "agent/base/ip.h"
 #include "agent/base/link.h"
 #include "agent/base/mono.h"
+#include "agent/core/conflict.h"
 #include "agent/loop.h"
 #include "election/elect.h"
 #include "netlink/wire_if.h"
 
 #define WIRE_PROBES_MAX 64  /* under way at once, one a group */
-#define WIRE_TARGETS_MAX 4  /* VIPs of a group that are asked for: they move together */
+#define WIRE_TARGETS_MAX 16 /* VIPs and interfaces of a group that are asked for: they move together */
 #define WIRE_WINDOW_MS 40   /* an answer comes within this time, or not */
 
-/* The last claim of a VIP by somebody else. */
+/* What is known of one VIP; conflicts.c's. */
 struct wire_row {
 	struct ip vip;
-	mono_t at; /* ns 0 = never */
-	uint8_t mac[LINK_MAC_LEN];
-	int ifindex;
-	mono_t defended_at;
+	mono_t held_since; /* this node answers for it; ns 0 = not */
+	struct conflict_defence defence;
+	mono_t event_at; /* the last Event about it; ns 0 = none yet */
 };
 
 struct wire_probe {
@@ -37,6 +36,8 @@ struct wire_probe {
 struct wire_ops {
 	/* Somebody else claims the VIP.  Returns who that is. */
 	enum elect_wire (*claimed)(void *ctx, const struct wire_claim *c, unsigned int *ret_group);
+	/* Somebody else asks whether a VIP is free that this node holds. */
+	void (*asked)(void *ctx, const struct wire_claim *c);
 	/* A probe's window is over. */
 	void (*probed)(void *ctx, unsigned int group, uint32_t probe_id, enum elect_wire found);
 };
@@ -49,7 +50,6 @@ struct wire {
 	struct wire_row *rows; /* malloc; sorted by vip */
 	size_t n_rows;
 	struct wire_probe probes[WIRE_PROBES_MAX];
-	uint64_t claims; /* by others, since start */
 };
 
 /* A VIP to ask for. */
@@ -65,6 +65,13 @@ void wire_fini(struct wire *w);
 /* The VIPs to hear about (sorted), and our own links, whose frames are no news.  -ENOMEM: as before. */
 MUST_USE int wire_update(struct wire *w, const struct ip *vips, size_t n, const struct link_state *links);
 
+/* The VIPs that this node holds by its rows (held_since) have changed: others' probes for them are to be heard.  -ENOMEM or a
+ * socket's errno: as before. */
+MUST_USE int wire_held(struct wire *w);
+
+/* Asks who has the VIP; answers are claims.  Errors: as wire_if_probe(). */
+MUST_USE int wire_sweep(struct wire *w, const struct wire_target *target, struct err_info *err);
+
 /* Asks for up to WIRE_TARGETS_MAX VIPs of a group; the outcome comes by ops->probed, from wire_tick().  A probe of the same
  * group that is under way is dropped.  Nothing could be sent: no outcome. */
 void wire_ask(struct wire *w, mono_t now, unsigned int group, uint32_t probe_id, const struct wire_target *targets, size_t n);
@@ -75,5 +82,5 @@ void wire_nobody(struct wire *w, mono_t now, unsigned int group, uint32_t probe_
 /* Ends windows; returns when to call again. */
 mono_t wire_tick(struct wire *w, mono_t now);
 
-/* The last claim of the VIP by somebody else, NULL = none was heard. */
+/* NULL = it is no VIP, as far as wire_update() knows. */
 struct wire_row *wire_row(const struct wire *w, const struct ip *vip);

@@ -126,6 +126,15 @@ int addr_if_put(struct nlsock *s, int ifindex, const struct ip *ip, uint32_t val
 	return r < 0 ? explain(err, r, "adding", ifindex, ip) : 0;
 }
 
+int addr_if_add(struct nlsock *s, int ifindex, const struct ip *ip, uint32_t valid_s, struct err_info *err)
+{
+	int r;
+
+	assert(valid_s >= 1);
+	r = send_put(s, ifindex, ip, valid_s, false, err);
+	return r < 0 ? explain(err, r, "adding", ifindex, ip) : 0;
+}
+
 int addr_if_refresh(struct nlsock *s, int ifindex, const struct ip *ip, uint32_t valid_s, struct err_info *err)
 {
 	int r;
@@ -135,15 +144,29 @@ int addr_if_refresh(struct nlsock *s, int ifindex, const struct ip *ip, uint32_t
 	return r < 0 ? explain(err, r, "refreshing", ifindex, ip) : 0;
 }
 
-int addr_if_del(struct nlsock *s, int ifindex, const struct ip *ip, struct err_info *err)
+static int send_del(struct nlsock *s, int ifindex, const struct ip *ip, struct err_info *err)
 {
 	unsigned char buf[ADDR_MSG_MAX] __attribute__((aligned(16)));
+	int r = nlsock_request(s, addr_msg_del(buf, ifindex, ip), NULL, err);
+
+	return r == -EADDRNOTAVAIL || r == -ENODEV ? 0 : r; /* expired meanwhile; interface gone, and with it the address */
+}
+
+int addr_if_drop(struct nlsock *s, int ifindex, const struct ip *ip, struct err_info *err)
+{
+	int r = send_del(s, ifindex, ip, err);
+
+	return r < 0 ? explain(err, r, "removing", ifindex, ip) : 0;
+}
+
+int addr_if_del(struct nlsock *s, int ifindex, const struct ip *ip, struct err_info *err)
+{
 	struct found f = { .ifindex = ifindex, .ip = ip };
 	int r = look(s, &f, err);
 
-	if (r == 0 && f.ours)
-		r = nlsock_request(s, addr_msg_del(buf, ifindex, ip), NULL, err);
-	if (r == -EADDRNOTAVAIL || r == -ENODEV) /* expired meanwhile; interface gone, and with it the address */
+	if (r == -ENODEV)
 		return 0;
+	if (r == 0 && f.ours)
+		r = send_del(s, ifindex, ip, err);
 	return r < 0 ? explain(err, r, "removing", ifindex, ip) : 0;
 }

@@ -125,6 +125,7 @@ int addr_msg_parse(const void *data, size_t len, struct addr_msg *ret)
 	m.addr.ours = is_ours(tb);
 	m.flags = ifa->ifa_flags; /* the low byte of IFA_FLAGS */
 	IGNORE(attr_u32(tb[IFA_FLAGS], &m.flags)); /* absent: the header's */
+	m.addr.dynamic = !(m.flags & IFA_F_PERMANENT);
 	if (tb[IFA_CACHEINFO] && attr_len(tb[IFA_CACHEINFO]) >= sizeof(life)) {
 		memcpy(&life, attr_data(tb[IFA_CACHEINFO]), sizeof(life));
 		m.valid_s = life.ifa_valid;

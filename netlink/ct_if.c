@@ -10,9 +10,11 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <libnetfilter_conntrack/libnetfilter_conntrack.h>
+#include <libnetfilter_conntrack/libnetfilter_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netlink.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +172,36 @@ static int on_entry(void *ctx, const struct nlmsghdr *nlh)
 	return 0;
 }
 
+struct tally {
+	const struct ip *vips;
+	size_t n, open;
+	const struct attrs *attrs;
+};
+
+/* A connection of TCP is over in TIME_WAIT; an entry without a state was made in this very moment. */
+static bool is_open(const struct nf_conntrack *ct)
+{
+	const uint8_t proto = nfct_get_attr_u8(ct, ATTR_ORIG_L4PROTO);
+
+	if (proto != IPPROTO_TCP || nfct_attr_is_set(ct, ATTR_TCP_STATE) <= 0)
+		return proto == IPPROTO_SCTP;
+	return nfct_get_attr_u8(ct, ATTR_TCP_STATE) < TCP_CONNTRACK_TIME_WAIT;
+}
+
+static int on_counted(void *ctx, const struct nlmsghdr *nlh)
+{
+	AUTO(free_entry) struct nf_conntrack *ct = nfct_new();
+	struct tally *t = ctx;
+	struct ip vip;
+
+	if (!ct)
+		return -ENOMEM;
+	if (nfct_nlmsg_parse(nlh, ct) == 0 && address(ct, t->attrs->family, t->attrs->destination, &vip) &&
+	    ip_listed(t->vips, t->n, &vip))
+		t->open += is_open(ct);
+	return 0;
+}
+
 /* Limits a dump to what all of gone[0..n) have in common.  Linux before 5.8 does not look at it and tells of all.  Not by IPv6
  * addresses: the kernel then tells of all others (ctnetlink_filter_match_tuple() takes ipv6_addr_cmp() for "equal"). */
 static void put_filter(struct nlmsghdr *nlh, const struct attrs *a, const struct ct_gone *gone, size_t n)
@@ -250,6 +282,40 @@ int ct_if_flush(const struct ip *vips, size_t n, size_t *ret_deleted, struct err
 			r = flush_family(&f, &families[i], NULL, 0);
 	*ret_deleted = f.deleted;
 	return r < 0 ? err_wrap(err, r, "connections of %zu VIPs in conntrack", n) : 0;
+}
+
+/* As many of a family as there are at this moment; a dump that went wrong is begun again. */
+static int count_family(struct nlsock *s, struct tally *t, struct err_info *err)
+{
+	const struct nlsock_reader reader = { on_counted, t };
+	unsigned char buf[REQUEST_MAX] __attribute__((aligned(16)));
+	int r = -EINTR;
+
+	for (unsigned int i = 0; i <= DUMP_RESTARTS && (r == -EINTR || r == -ENOBUFS); i++) {
+		t->open = 0;
+		r = nlsock_request(s, request(buf, IPCTNL_MSG_CT_GET, NLM_F_DUMP, t->attrs->nfproto), &reader, err);
+	}
+	return r;
+}
+
+int ct_if_count(const struct ip *vips, size_t n, size_t *ret, struct err_info *err)
+{
+	AUTO(nlsock_freep) struct nlsock *s = NULL;
+	size_t open = 0;
+	int r = nlsock_new(NETLINK_NETFILTER, &s, err);
+
+	for (size_t i = 0; i < ARRAY_LEN(families) && r == 0; i++) {
+		struct tally t = { .vips = vips, .n = n, .attrs = &families[i] };
+
+		if (!has_family(vips, n, families[i].family))
+			continue;
+		r = count_family(s, &t, err);
+		open += t.open;
+	}
+	if (r < 0)
+		return err_wrap(err, r, "connections of %zu VIPs in conntrack", n);
+	*ret = open;
+	return 0;
 }
 
 int ct_if_flush_gone(struct ct_gone *gone, size_t n, size_t *ret_deleted, struct err_info *err)

@@ -17,6 +17,10 @@
  * any zone.  *ret_deleted = how many, set on failure too.  -EPERM; -EOPNOTSUPP: no conntrack; -ETIMEDOUT; -ENOMEM. */
 MUST_USE int ct_if_flush(const struct ip *vips, size_t n, size_t *ret_deleted, struct err_info *err);
 
+/* Counts the TCP connections to 'vips' (sorted) that are open, and associations of SCTP; in zones other than 0, too.  One pass
+ * over the table for each family among 'vips'.  Errors as above. */
+MUST_USE int ct_if_count(const struct ip *vips, size_t n, size_t *ret, struct err_info *err);
+
 /* A backend that a frontend has no more. */
 struct ct_gone {
 	struct ip vip;

@@ -9,6 +9,7 @@
 
 #define GATE_VIPS_MAX 8192 /* entries of the map, preallocated: a refresh must not need memory */
 #define GATE_MAC_LEN 6
+#define GATE_ALSO_MAX 4 /* further interfaces that carry a VIP */
 
 /* IPv4 as IPv4-mapped IPv6 (RFC 4291, 2.5.5.2); network byte order. */
 struct gate_key {
@@ -16,7 +17,7 @@ struct gate_key {
 };
 
 struct gate_entry {
-	__u64 arp_until;      /* ARP and ND for the VIP pass until then, on 'ifindex' alone */
+	__u64 arp_until;      /* ARP and ND for the VIP pass until then, on 'ifindex' and 'also' alone */
 	__u64 ip_until;	      /* IP to it (ingress) and from it (egress) passes until then */
 	__u64 redirect_until; /* until then unicast frames for it go out again to 'redirect_mac', instead */
 	__u32 ifindex;	      /* the interface that carries the VIP; 0 = none: ARP and ND are shut everywhere */
@@ -26,6 +27,7 @@ struct gate_entry {
 	 * and tell them our MAC.  IPv4: its own address in the first 4 bytes, zero = nobody's (an ARP probe).  IPv6: its
 	 * link-local address; zero = it may not ask. */
 	__u8 own_addr[16];
+	__u32 also[GATE_ALSO_MAX]; /* other interfaces that carry the VIP; 0 = no more.  On these nothing is asked meanwhile */
 };
 
 /* What was dropped or sent on, since the program was loaded; per CPU. */

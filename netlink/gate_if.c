@@ -21,7 +21,7 @@ __asm__(".section .rodata\n"
 	".previous\n");
 extern const char gate_object[], gate_object_end[];
 
-_Static_assert(sizeof(struct gate_entry) == 56, "gate.h: as the program sees it");
+_Static_assert(sizeof(struct gate_entry) == 72, "gate.h: as the program sees it");
 
 #define LOG_LEN ((size_t)64 * 1024)
 #define LOOPBACK_INDEX 1 /* include/linux/net.h of the kernel: LOOPBACK_IFINDEX, in every namespace */
@@ -269,6 +269,15 @@ static int check_tcx(int ifindex, enum filter_hook hook, struct err_info *err)
 	program_name(id, name);
 	return err_set(err, -EBUSY, "a TCX program stands before the gate at %s: program %u%s%s (the first of %u)",
 		       where, id, name[0] ? " " : "", name, n);
+}
+
+int gate_if_look(struct nlsock *s, int ifindex, struct err_info *err)
+{
+	int r = gate_filter_check_ethernet(s, ifindex, err);
+
+	if (r == 0)
+		r = check_tcx(ifindex, FILTER_INGRESS, err);
+	return r < 0 ? r : check_tcx(ifindex, FILTER_EGRESS, err);
 }
 
 static int attach(const struct gate_if *g, struct nlsock *s, int ifindex, bool *changed, struct err_info *err)

@@ -35,6 +35,10 @@ MUST_USE int gate_if_self_test(struct gate_if *g, struct nlsock *s, struct err_i
  * shares with other interfaces.  gate_watch does not tell of TCX programs: call this now and then all the same. */
 MUST_USE int gate_if_attach(const struct gate_if *g, struct nlsock *s, int ifindex, bool *ret_changed, struct err_info *err);
 
+/* Whether gate_if_attach() would find an Ethernet device with no TCX program before it; attaches nothing, needs no gate.
+ * Errors as there; -EPERM: CAP_BPF or CAP_NET_ADMIN lacks. */
+MUST_USE int gate_if_look(struct nlsock *s, int ifindex, struct err_info *err);
+
 /* Takes our filters away, whichever run attached them, and clsact if nothing else uses it.  Absent is success. */
 MUST_USE int gate_if_detach(struct nlsock *s, int ifindex, struct err_info *err);
 

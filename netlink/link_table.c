@@ -19,6 +19,7 @@ void link_table_reset_defaults(struct link_table *t)
 	t->v4 = (struct link_default){ 0 };
 	t->v6 = (struct link_default){ 0 };
 	t->v6_from_ra = false;
+	t->v6_ra_index = 0;
 }
 
 void link_table_reset(struct link_table *t)
@@ -225,9 +226,9 @@ enum link_table_result link_table_put_addr(struct link_table *t, const struct li
 	size_t at = find_addr(t, addr);
 
 	if (addr_at(t, at, addr)) {
-		if (t->addrs[at].ours == addr->ours)
+		if (t->addrs[at].ours == addr->ours && t->addrs[at].dynamic == addr->dynamic)
 			return LINK_TABLE_SAME;
-		t->addrs[at].ours = addr->ours;
+		t->addrs[at] = *addr;
 		return LINK_TABLE_CHANGED;
 	}
 	if (!reserve_addrs(t, t->n_addrs + 1))
@@ -253,8 +254,10 @@ void link_table_put_default(struct link_table *t, enum ip_family family, int ind
 {
 	struct link_default *d = family == IP_V4 ? &t->v4 : &t->v6;
 
-	if (family == IP_V6 && from_ra)
+	if (family == IP_V6 && from_ra) {
+		t->v6_ra_index = !t->v6_from_ra || t->v6_ra_index == index ? index : 0;
 		t->v6_from_ra = true;
+	}
 	if (index > 0 && (d->index == 0 || metric < d->metric))
 		*d = (struct link_default){ index, metric };
 }
@@ -273,7 +276,8 @@ static struct link_addr shown_addr(const struct link_table *from, size_t i, size
 
 static bool same_default(const struct link_table *a, const struct link_table *b)
 {
-	return a->v4.index == b->v4.index && a->v6.index == b->v6.index && a->v6_from_ra == b->v6_from_ra;
+	return a->v4.index == b->v4.index && a->v6.index == b->v6.index && a->v6_from_ra == b->v6_from_ra &&
+	       a->v6_ra_index == b->v6_ra_index;
 }
 
 int link_table_copy(struct link_table *to, const struct link_table *from, bool *ret_changed)
@@ -290,7 +294,8 @@ int link_table_copy(struct link_table *to, const struct link_table *from, bool *
 	for (size_t i = 0; i < from->n_addrs; n++) {
 		struct link_addr a = shown_addr(from, i, &i);
 
-		changed = changed || n >= to->n_addrs || addr_cmp(&to->addrs[n], &a) != 0 || to->addrs[n].ours != a.ours;
+		changed = changed || n >= to->n_addrs || addr_cmp(&to->addrs[n], &a) != 0 || to->addrs[n].ours != a.ours ||
+			  to->addrs[n].dynamic != a.dynamic;
 		to->addrs[n] = a;
 	}
 	changed = changed || n != to->n_addrs;
@@ -299,6 +304,7 @@ int link_table_copy(struct link_table *to, const struct link_table *from, bool *
 	to->v4 = from->v4;
 	to->v6 = from->v6;
 	to->v6_from_ra = from->v6_from_ra;
+	to->v6_ra_index = from->v6_ra_index;
 	*ret_changed = changed;
 	return 0;
 }
@@ -313,5 +319,6 @@ struct link_state link_table_state(const struct link_table *t)
 		.default_v4 = t->v4.index,
 		.default_v6 = t->v6.index,
 		.default_v6_from_ra = t->v6_from_ra,
+		.default_v6_ra = t->v6_ra_index,
 	};
 }

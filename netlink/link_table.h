@@ -21,6 +21,7 @@ struct link_table {
 	size_t n_addrs, cap_addrs;
 	struct link_default v4, v6;
 	bool v6_from_ra;
+	int v6_ra_index; /* struct link_state: default_v6_ra */
 	/* Since the beginning; survive a reset, so that no former value comes back. */
 	uint32_t births, announcements;
 };

@@ -139,8 +139,8 @@ int nd_frame_parse(const uint8_t *data, size_t len, struct nd_frame *ret)
 	return 0;
 }
 
-/* Length of the ICMPv6 message when headers and checksum are those of an advertisement, else 0. */
-static size_t advertisement_len(const uint8_t *data, size_t len)
+/* Length of the ICMPv6 message when headers and checksum are those of a message of that type, else 0. */
+static size_t message_len(const uint8_t *data, size_t len, uint8_t type)
 {
 	size_t icmp_len;
 
@@ -150,7 +150,7 @@ static size_t advertisement_len(const uint8_t *data, size_t len)
 	icmp_len = (size_t)data[AT_IP + 4] << 8 | data[AT_IP + 5];
 	if (icmp_len < ICMP_LEN_MIN || icmp_len > len - AT_ICMP)
 		return 0;
-	if (data[AT_ICMP] != NA_TYPE || data[AT_ICMP + 1] != 0 || icmp_checksum(data, icmp_len) != 0)
+	if (data[AT_ICMP] != type || data[AT_ICMP + 1] != 0 || icmp_checksum(data, icmp_len) != 0)
 		return 0;
 	return icmp_len;
 }
@@ -158,13 +158,14 @@ static size_t advertisement_len(const uint8_t *data, size_t len)
 int nd_claim_parse(const uint8_t *data, size_t len, struct nd_claim *ret)
 {
 	struct nd_claim c = { .target = { .family = IP_V6 } };
-	size_t icmp_len = advertisement_len(data, len), step;
+	size_t icmp_len = message_len(data, len, NA_TYPE), step;
 	bool found = false;
 
 	if (icmp_len == 0 || data[AT_TARGET] == 0xff || (data[AT_DEST] == 0xff && (data[AT_FLAGS] & NA_SOLICITED)))
 		return -EBADMSG;
 	memcpy(c.target.b, data + AT_TARGET, 16);
 	memcpy(c.mac, data + ND_MAC_LEN, ND_MAC_LEN);
+	c.solicited = data[AT_FLAGS] & NA_SOLICITED;
 	for (size_t at = AT_OPTION, end = AT_ICMP + icmp_len; at < end; at += step) {
 		if (end - at < OPTION_UNIT || data[at + 1] == 0)
 			return -EBADMSG;
@@ -178,6 +179,28 @@ int nd_claim_parse(const uint8_t *data, size_t len, struct nd_claim *ret)
 		memcpy(c.mac, data + at + 2, ND_MAC_LEN);
 		found = true;
 	}
+	*ret = c;
+	return 0;
+}
+
+int nd_probe_parse(const uint8_t *data, size_t len, struct nd_claim *ret)
+{
+	static const uint8_t nobody[16];
+	struct nd_claim c = { .target = { .family = IP_V6 } };
+	size_t icmp_len = message_len(data, len, NS_TYPE), step;
+
+	if (icmp_len == 0 || memcmp(data + AT_SOURCE, nobody, sizeof(nobody)) != 0 || data[AT_TARGET] == 0xff ||
+	    memcmp(data + AT_DEST, solicited_node, sizeof(solicited_node)) != 0)
+		return -EBADMSG;
+	for (size_t at = AT_OPTION, end = AT_ICMP + icmp_len; at < end; at += step) {
+		if (end - at < OPTION_UNIT || data[at + 1] == 0 || data[at] == OPTION_SOURCE_MAC)
+			return -EBADMSG;
+		step = (size_t)data[at + 1] * OPTION_UNIT;
+		if (step > end - at)
+			return -EBADMSG;
+	}
+	memcpy(c.target.b, data + AT_TARGET, 16);
+	memcpy(c.mac, data + ND_MAC_LEN, ND_MAC_LEN);
 	*ret = c;
 	return 0;
 }

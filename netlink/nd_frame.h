@@ -35,12 +35,17 @@ MUST_USE int nd_frame_parse(const uint8_t *data, size_t len, struct nd_frame *re
 MUST_USE size_t nd_solicitation_build(const uint8_t mac[static ND_MAC_LEN], const struct ip *own, const struct ip *target,
 				      uint8_t buf[static ND_FRAME_LEN]);
 
-/* What an advertisement claims. */
+/* What an advertisement claims, or a probe asks for. */
 struct nd_claim {
 	struct ip target;
 	uint8_t mac[ND_MAC_LEN]; /* of the target link-layer address option, else the frame's source */
+	bool solicited;		 /* S: an answer */
 };
 
 /* Reads any advertisement that RFC 4861 section 7.1.2 calls valid, solicited or not; bytes behind the packet are
  * padding.  -EBADMSG: any other frame, a wrong checksum or extension headers before ICMPv6 included. */
 MUST_USE int nd_claim_parse(const uint8_t *data, size_t len, struct nd_claim *ret);
+
+/* Reads a solicitation from ::, which duplicate address detection sends (RFC 4862 section 5.4.2), as RFC 4861 section 7.1.1
+ * has it valid; mac is the frame's source.  Bytes behind the packet are padding.  -EBADMSG: any other frame. */
+MUST_USE int nd_probe_parse(const uint8_t *data, size_t len, struct nd_claim *ret);

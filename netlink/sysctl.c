@@ -10,16 +10,23 @@
 
 #include "agent/base/text.h"
 
-static const char *family_of(enum sysctl_key key)
-{
-	switch (key) {
-	case SYSCTL_FORWARD_V4:
-		return "ipv4";
-	case SYSCTL_FORWARD_V6:
-		return "ipv6";
-	}
-	return "";
-}
+static const struct {
+	const char *family, *leaf;
+} keys[SYSCTL_KEY_N] = {
+	[SYSCTL_FORWARD_V4] = { "ipv4", "forwarding" },
+	[SYSCTL_FORWARD_V6] = { "ipv6", "forwarding" },
+	[SYSCTL_RP_FILTER] = { "ipv4", "rp_filter" },
+	[SYSCTL_ARP_IGNORE] = { "ipv4", "arp_ignore" },
+	[SYSCTL_ARP_ANNOUNCE] = { "ipv4", "arp_announce" },
+	[SYSCTL_ARP_FILTER] = { "ipv4", "arp_filter" },
+	[SYSCTL_DROP_GRATUITOUS_ARP] = { "ipv4", "drop_gratuitous_arp" },
+	[SYSCTL_PROXY_ARP] = { "ipv4", "proxy_arp" },
+	[SYSCTL_PROXY_ARP_PVLAN] = { "ipv4", "proxy_arp_pvlan" },
+	[SYSCTL_DISABLE_IPV6] = { "ipv6", "disable_ipv6" },
+	[SYSCTL_ACCEPT_RA] = { "ipv6", "accept_ra" },
+	[SYSCTL_DROP_UNSOLICITED_NA] = { "ipv6", "drop_unsolicited_na" },
+	[SYSCTL_PROXY_NDP] = { "ipv6", "proxy_ndp" },
+};
 
 char *sysctl_name(enum sysctl_key key, const char *interface, char *buf, size_t size)
 {
@@ -29,7 +36,7 @@ char *sysctl_name(enum sysctl_key key, const char *interface, char *buf, size_t 
 	snprintf(name, sizeof(name), "%s", interface);
 	for (char *c = strchr(name, '.'); c; c = strchr(c, '.'))
 		*c = '/';
-	snprintf(buf, size, "net.%s.conf.%s.forwarding", family_of(key), name);
+	snprintf(buf, size, "net.%s.conf.%s.%s", keys[key].family, name, keys[key].leaf);
 	return buf;
 }
 
@@ -41,7 +48,7 @@ static int open_key(enum sysctl_key key, const char *interface, int flags, struc
 	if (interface[0] == '\0' || strlen(interface) > 15 || strchr(interface, '/') || text_eq(interface, ".") ||
 	    text_eq(interface, ".."))
 		return err_set(err, -EINVAL, "'%.32s' cannot be an interface's name", interface);
-	snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/forwarding", family_of(key), interface);
+	snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", keys[key].family, interface, keys[key].leaf);
 	fd = open(path, flags | O_CLOEXEC);
 	if (fd >= 0)
 		return fd;
@@ -50,6 +57,13 @@ static int open_key(enum sysctl_key key, const char *interface, int flags, struc
 	if (r == -EROFS || r == -EACCES)
 		return err_set(err, r, "%s: /proc/sys is read-only here; set it on the node", name);
 	return err_errno(err, r, "%s", name);
+}
+
+int sysctl_may_set(struct err_info *err)
+{
+	AUTO(close_fdp) int fd = open_key(SYSCTL_FORWARD_V4, "all", O_WRONLY, err);
+
+	return fd < 0 ? fd : 0;
 }
 
 int sysctl_get(enum sysctl_key key, const char *interface, int *ret, struct err_info *err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* wire_if.c: two packet sockets, one for ARP and one for IPv6, on all interfaces.  The kernel filters (socket filters
- * below); arp_frame and nd_frame read what passes.  It keeps no record of who claimed what and reacts to nothing: the shell
+/* wire_if.c: two packet sockets, one for ARP and one for IPv6, on all interfaces.  The kernel filters
+ * (wire_filter); arp_frame and nd_frame read what passes.  It keeps no record of who claimed what and reacts to nothing: the shell
  * does.
  *
  * Sockets of one protocol are served behind tc ingress, VLAN, bridge, bond and macvlan (__netif_receive_skb_core(),
@@ -11,8 +11,6 @@
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
-#include <linux/filter.h>
-#include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <stdlib.h>
@@ -23,9 +21,10 @@
 #include "netlink/arp_frame.h"
 #include "netlink/nd_frame.h"
 #include "netlink/rawsock.h"
+#include "netlink/wire_filter.h"
 
 #define BATCH 16
-#define FRAME_MAX 2048 /* an NA has 86 bytes, hundreds with the options of RFC 3971 */
+#define FRAME_MAX WIRE_FILTER_FRAME
 
 _Static_assert(WIRE_BUDGET % BATCH == 0, "whole batches");
 
@@ -34,6 +33,8 @@ struct wire_if {
 	int epoll_fd;
 	struct ip *vips; /* malloc, sorted */
 	size_t n_vips;
+	struct ip *held; /* likewise */
+	size_t n_held;
 	uint8_t (*macs)[LINK_MAC_LEN]; /* malloc, sorted */
 	size_t n_macs;
 	uint8_t frames[BATCH][FRAME_MAX];
@@ -85,6 +86,7 @@ void wire_if_free(struct wire_if *w)
 	close_fdp(&w->arp_fd);
 	close_fdp(&w->nd_fd);
 	free(w->vips);
+	free(w->held);
 	free(w->macs);
 	free(w);
 }
@@ -96,58 +98,22 @@ int wire_if_fd(const struct wire_if *w)
 
 /* ---- what the kernel lets through ---- */
 
-#define LOAD(size, at) BPF_STMT(BPF_LD | (size) | BPF_ABS, (at))
-#define LOAD_META(what) LOAD(BPF_W, (uint32_t)(SKF_AD_OFF + (what)))
-#define ACCEPT(len) BPF_STMT(BPF_RET | BPF_K, (len))
-#define DROP BPF_STMT(BPF_RET | BPF_K, 0)
-/* What was loaded must, or must not, compare so. */
-#define MUST(op, value) BPF_JUMP(BPF_JMP | (op) | BPF_K, (value), 1, 0), DROP
-#define MUST_NOT(op, value) BPF_JUMP(BPF_JMP | (op) | BPF_K, (value), 0, 1), DROP
-/* A frame whose VLAN has no device here goes to its parent, with the tag taken off and marked as for another host. */
-#define MUST_BE_OURS \
-	LOAD_META(SKF_AD_HATYPE), MUST(BPF_JEQ, ARPHRD_ETHER), LOAD_META(SKF_AD_PKTTYPE), MUST_NOT(BPF_JEQ, PACKET_OTHERHOST)
+typedef void filter_fn(const struct wire_set *vips, const struct wire_set *held, size_t room, struct wire_filter *ret);
 
-static int set_filter(int fd, struct sock_filter *code, size_t n)
+/* Where the kernel has no room for the program beside the one it replaces (net.core.optmem_max), a coarser one does, too. */
+static int set_filter(int fd, filter_fn *build, const struct wire_set *vips, const struct wire_set *held,
+		      struct wire_filter *f)
 {
-	const struct sock_fprog program = { (unsigned short)n, code };
+	int r = -ENOMEM;
 
-	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ? -errno : 0;
-}
+	for (size_t room = WIRE_FILTER_ROOM; room > 0 && r == -ENOMEM; room /= 2) {
+		struct sock_fprog program = { .filter = f->code };
 
-static int filter_nothing(int fd)
-{
-	struct sock_filter code[] = { DROP };
-
-	return set_filter(fd, code, ARRAY_LEN(code));
-}
-
-static uint32_t v4_number(const struct ip *ip)
-{
-	return (uint32_t)ip->b[0] << 24 | (uint32_t)ip->b[1] << 16 | (uint32_t)ip->b[2] << 8 | ip->b[3];
-}
-
-/* ARP for IPv4 over Ethernet whose SPA lies between the lowest and the highest VIP: so a busy LAN wakes nobody. */
-static int filter_arp(int fd, const struct ip *lowest, const struct ip *highest)
-{
-	struct sock_filter code[] = {
-		LOAD(BPF_W, 14), MUST(BPF_JEQ, 0x00010800),
-		LOAD(BPF_H, 18), MUST(BPF_JEQ, 0x0604),
-		LOAD(BPF_W, 28), MUST(BPF_JGE, v4_number(lowest)), MUST_NOT(BPF_JGT, v4_number(highest)),
-		MUST_BE_OURS, ACCEPT(ARP_FRAME_LEN),
-	};
-
-	return set_filter(fd, code, ARRAY_LEN(code));
-}
-
-/* ICMPv6 right behind the IPv6 header, hop limit 255, an advertisement.  Runs for every IPv6 packet of the node. */
-static int filter_na(int fd)
-{
-	struct sock_filter code[] = {
-		LOAD(BPF_B, 20), MUST(BPF_JEQ, 58), LOAD(BPF_B, 54), MUST(BPF_JEQ, 136), LOAD(BPF_B, 21), MUST(BPF_JEQ, 255),
-		MUST_BE_OURS, ACCEPT(FRAME_MAX),
-	};
-
-	return set_filter(fd, code, ARRAY_LEN(code));
+		build(vips, held, room, f);
+		program.len = f->n;
+		r = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ? -errno : 0;
+	}
+	return r;
 }
 
 /* From now on the kernel queues frames of that protocol; again is no change. */
@@ -158,48 +124,61 @@ static int receive_from_now(int fd, uint16_t protocol)
 	return bind(fd, (const struct sockaddr *)&all, sizeof(all)) < 0 ? -errno : 0;
 }
 
-/* A socket for whose family there was never a VIP costs nothing: it is not bound. */
-static int apply_filters(const struct wire_if *w, const struct ip *vips, size_t n)
+static size_t count_v4(const struct ip *vips, size_t n)
 {
 	size_t n_v4 = 0;
-	int r;
 
 	while (n_v4 < n && vips[n_v4].family == IP_V4)
 		n_v4++;
-	r = n_v4 > 0 ? filter_arp(w->arp_fd, &vips[0], &vips[n_v4 - 1]) : filter_nothing(w->arp_fd);
+	return n_v4;
+}
+
+/* A socket for whose family there was never a VIP costs nothing: it is not bound. */
+static int apply_filters(const struct wire_if *w, const struct wire_set *vips, const struct wire_set *held)
+{
+	size_t n_v4 = count_v4(vips->v, vips->n), held_v4 = count_v4(held->v, held->n);
+	struct wire_filter *f = malloc(sizeof(*f));
+	int r;
+
+	if (!f)
+		return -ENOMEM;
+	r = set_filter(w->arp_fd, wire_filter_arp, &(struct wire_set){ vips->v, n_v4 },
+		       &(struct wire_set){ held->v, held_v4 }, f);
 	if (r == 0 && n_v4 > 0)
 		r = receive_from_now(w->arp_fd, ETH_P_ARP);
 	if (r == 0)
-		r = n_v4 < n ? filter_na(w->nd_fd) : filter_nothing(w->nd_fd);
-	if (r == 0 && n_v4 < n)
+		r = set_filter(w->nd_fd, wire_filter_nd, &(struct wire_set){ vips->v + n_v4, vips->n - n_v4 },
+			       &(struct wire_set){ held->v + held_v4, held->n - held_v4 }, f);
+	if (r == 0 && n_v4 < vips->n)
 		r = receive_from_now(w->nd_fd, ETH_P_IPV6);
+	free(f);
 	return r;
 }
 
 /* ---- VIPs and links ---- */
-
-static int compare_ips(const void *a, const void *b)
-{
-	return ip_cmp(a, b);
-}
 
 static int compare_macs(const void *a, const void *b)
 {
 	return memcmp(a, b, LINK_MAC_LEN);
 }
 
-int wire_if_vips(struct wire_if *w, const struct ip *vips, size_t n)
+static struct ip *copy_ips(const struct ip *ips, size_t n)
 {
 	struct ip *copy = malloc((n + 1) * sizeof(*copy)); /* never of no bytes */
-	int r;
 
-	if (!copy)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		assert(i == 0 || ip_cmp(&vips[i - 1], &vips[i]) <= 0);
-		copy[i] = vips[i];
+	for (size_t i = 0; copy && i < n; i++) {
+		assert(i == 0 || ip_cmp(&ips[i - 1], &ips[i]) <= 0);
+		copy[i] = ips[i];
 	}
-	r = apply_filters(w, copy, n);
+	return copy;
+}
+
+int wire_if_vips(struct wire_if *w, const struct ip *vips, size_t n)
+{
+	const struct wire_set held = { w->held, w->n_held };
+	struct ip *copy = copy_ips(vips, n);
+	int r = copy ? apply_filters(w, &(struct wire_set){ copy, n }, &held) : -ENOMEM;
+
 	if (r < 0) {
 		free(copy);
 		return r;
@@ -207,6 +186,22 @@ int wire_if_vips(struct wire_if *w, const struct ip *vips, size_t n)
 	free(w->vips);
 	w->vips = copy;
 	w->n_vips = n;
+	return 0;
+}
+
+int wire_if_held(struct wire_if *w, const struct ip *held, size_t n)
+{
+	const struct wire_set vips = { w->vips, w->n_vips };
+	struct ip *copy = copy_ips(held, n);
+	int r = copy ? apply_filters(w, &vips, &(struct wire_set){ copy, n }) : -ENOMEM;
+
+	if (r < 0) {
+		free(copy);
+		return r;
+	}
+	free(w->held);
+	w->held = copy;
+	w->n_held = n;
 	return 0;
 }
 
@@ -227,11 +222,6 @@ int wire_if_links(struct wire_if *w, const struct link *links, size_t n)
 	return 0;
 }
 
-static bool is_vip(const struct wire_if *w, const struct ip *ip)
-{
-	return w->n_vips > 0 && bsearch(ip, w->vips, w->n_vips, sizeof(*w->vips), compare_ips);
-}
-
 static bool is_own(const struct wire_if *w, const uint8_t *mac)
 {
 	return w->n_macs > 0 && bsearch(mac, w->macs, w->n_macs, sizeof(*w->macs), compare_macs);
@@ -246,21 +236,36 @@ struct listener {
 
 static int read_arp(const uint8_t *frame, size_t len, struct wire_claim *c)
 {
+	static const struct ip nobody = { .family = IP_V4 };
 	struct arp_frame f;
 	int r = arp_frame_parse(frame, len, &f);
 
 	if (r < 0)
 		return r;
-	c->vip = f.sender_ip;
 	memcpy(c->mac, f.sender_mac, LINK_MAC_LEN);
+	c->vip = f.sender_ip;
+	if (ip_eq(&f.sender_ip, &nobody)) {
+		c->vip = f.target_ip;
+		c->form = WIRE_PROBE;
+		return f.op == ARP_OP_REQUEST ? 0 : -EBADMSG;
+	}
+	if (ip_eq(&f.sender_ip, &f.target_ip))
+		c->form = f.op == ARP_OP_REQUEST ? WIRE_REQUEST : WIRE_REPLY;
+	else
+		c->form = f.op == ARP_OP_REQUEST ? WIRE_USE : WIRE_ANSWER;
 	return 0;
 }
 
-static int read_na(const uint8_t *frame, size_t len, struct wire_claim *c)
+static int read_nd(const uint8_t *frame, size_t len, struct wire_claim *c)
 {
 	struct nd_claim f;
 	int r = nd_claim_parse(frame, len, &f);
 
+	c->form = r == 0 && f.solicited ? WIRE_ANSWER : WIRE_ADVERT;
+	if (r < 0) {
+		c->form = WIRE_PROBE;
+		r = nd_probe_parse(frame, len, &f);
+	}
 	if (r < 0)
 		return r;
 	c->vip = f.target;
@@ -272,10 +277,12 @@ static void take_frame(const struct wire_if *w, const struct sockaddr_ll *from, 
 		       const struct listener *l)
 {
 	struct wire_claim c = { .ifindex = from->sll_ifindex, .reply = from->sll_pkttype == PACKET_HOST };
-	int r = from->sll_protocol == htobe16(ETH_P_ARP) ? read_arp(frame, len, &c) : read_na(frame, len, &c);
+	int r = from->sll_protocol == htobe16(ETH_P_ARP) ? read_arp(frame, len, &c) : read_nd(frame, len, &c);
+	bool probe = r == 0 && c.form == WIRE_PROBE;
 
-	/* The filter let through more than VIPs, and frames that were queued before the VIPs changed are still there. */
-	if (r < 0 || !is_vip(w, &c.vip) || is_own(w, from->sll_addr) || is_own(w, c.mac))
+	/* The filter may let through more, and frames that were queued before the VIPs changed are still there. */
+	if (r < 0 || !ip_listed(probe ? w->held : w->vips, probe ? w->n_held : w->n_vips, &c.vip) ||
+	    is_own(w, from->sll_addr) || is_own(w, c.mac))
 		return;
 	l->claim(l->ctx, &c);
 }
@@ -321,7 +328,7 @@ int wire_if_dispatch(struct wire_if *w, void (*claim)(void *ctx, const struct wi
 	if (r < 0)
 		return err_errno(err, r, "listening for ARP");
 	r = read_socket(w, w->nd_fd, &l);
-	return r < 0 ? err_errno(err, r, "listening for neighbour advertisements") : 0;
+	return r < 0 ? err_errno(err, r, "listening for neighbour discovery") : 0;
 }
 
 /* ---- asking ---- */

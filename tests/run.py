@@ -159,7 +159,7 @@ def everything(counts):
     build(counts, "release, clang, warnings are errors", "CC=clang", "all", "unit-programs")
     build(counts, "sanitizers", "FLAVOUR=asan", "all", "unit-programs", "build/asan/sim")
     unit_tests(counts, "asan", ASAN)
-    one(counts, "fuzzers, a minute each", ["make", "fuzz", "FUZZ_SECONDS=60"], 1200)
+    one(counts, "fuzzers, half a minute each", ["make", "fuzz", "FUZZ_SECONDS=30"], 1200)
     one(counts, "sanitizers: simulation", ["build/asan/sim", "--seeds", "200"], 600, ASAN)
     # Two lanes: the suites wait more than they compute, and each makes namespaces of its own.
     lanes = [threading.Thread(target=run_lane, args=(counts, lane)) for lane in LANES]
@@ -187,13 +187,14 @@ ASAN = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "pri
 LANES = [[
     ("command line", ["tests/cli"], 300, None),
     ("in-memory API server", ["tests/fakekube"], 900, None),
-    ("end to end, in-memory API server", ["tests/e2e", "-m", "fake"], 2400, None),
+    # The slow cases run on the real server alone.
+    ("end to end, in-memory API server", ["tests/e2e", "-m", "fake and not slow"], 2400, None),
     ("end to end, sanitizers", [f"tests/e2e/test_{name}.py" for name in ("agent", "failover", "service", "handover", "groups")] +
      ["-m", "fake and not slow"], 1500, {**ASAN, "LEASEHOLD_BIN": str(TOP / "build/asan/leasehold")}),
     ("Kubernetes client", ["tests/unit/kube"], 600, None),
     ("chart", ["tests/chart"], 900, None),
-], [
     ("kernel, laboratory", ["tests/netns"], 1200, None),
+], [
     ("real API server", ["tests/kube", "-m", "not nodes"], 900, None),
     ("end to end, real API server", ["tests/e2e", "-m", "kube"], 2400, None),
     ("chaos, a minute", ["tests/chaos"], 300, None),

@@ -47,6 +47,7 @@ struct link_addr {
 	struct ip ip;
 	uint8_t prefix_len;
 	bool ours; /* carries the mark of a VIP of ours (IFA_PROTO) */
+	bool dynamic; /* it has a lifetime (no IFA_F_PERMANENT): of DHCP or router advertisements, and ours */
 };
 
 /* A snapshot; owned by the watcher that gave it, valid until its next dispatch. */
@@ -57,4 +58,5 @@ struct link_state {
 	size_t n_addrs;
 	int default_v4, default_v6; /* interface of the default route with the lowest metric; 0 = none */
 	bool default_v6_from_ra;    /* some v6 default route came from a router advertisement */
+	int default_v6_ra;	    /* the interface of all of those; 0 = there are none, or of several */
 };

@@ -91,6 +91,29 @@ bool text_starts(const char *text, const char *prefix)
 	return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
+bool text_matches(const char *pattern, const char *text)
+{
+	const char *star = NULL, *from = text; /* the last '*', and where the text behind what it stands for begins */
+
+	while (*text) {
+		if (*pattern == '*') {
+			star = pattern++;
+			from = text;
+		} else if (*pattern == '?' || *pattern == *text) {
+			pattern++;
+			text++;
+		} else if (star) {
+			pattern = star + 1;
+			text = ++from;
+		} else {
+			return false;
+		}
+	}
+	while (*pattern == '*')
+		pattern++;
+	return *pattern == '\0';
+}
+
 bool text_copy(char *dst, size_t size, const char *src)
 {
 	size_t len = strnlen(src, size);

@@ -22,5 +22,8 @@ char *text_of_ms(int64_t ms, char *buf, size_t size);
 bool text_eq(const char *a, const char *b);
 bool text_starts(const char *text, const char *prefix);
 
+/* Whether 'text' is what the pattern says: '*' stands for any characters, '?' for one; all others for themselves. */
+bool text_matches(const char *pattern, const char *text);
+
 /* Copies with a terminating NUL; false when it did not fit (and the copy is cut). */
 bool text_copy(char *dst, size_t size, const char *src);

@@ -174,9 +174,9 @@ static void add_vips(struct builder *b, enum nat_member_kind kind)
 static void add_homes(struct builder *b)
 {
 	for (size_t i = 0; i < b->in->n_ips; i++)
-		if (b->in->homes[i])
+		for (size_t k = 0; k < PLACE_MAX && b->in->homes[i][k]; k++)
 			add_member(b, &(struct nat_member){ .ip = b->in->ips[i], .kind = NAT_HOME,
-							    .ifindex = b->in->homes[i] });
+							    .ifindex = b->in->homes[i][k] });
 }
 
 /* Ready or not: a connection may still go there. */
@@ -248,7 +248,7 @@ static size_t room_for_members(const struct builder *b)
 
 	for (size_t i = 0; i < b->n_frontends; i++)
 		n_backends += b->frontends[i].n_backends;
-	return 4 * b->in->n_ips + (1 + b->in->n_ips * b->in->service->n_ports) * endpoints_count(b->in) + b->n_frontends +
+	return (3 + PLACE_MAX) * b->in->n_ips + (1 + b->in->n_ips * b->in->service->n_ports) * endpoints_count(b->in) + b->n_frontends +
 	       2 * n_backends;
 }
 

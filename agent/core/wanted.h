@@ -10,6 +10,7 @@
 
 #include "agent/base/nat.h"
 #include "agent/base/object.h"
+#include "agent/core/place.h"
 #include "agent/core/pool.h"
 
 struct wanted_vip {
@@ -32,7 +33,7 @@ struct wanted_input {
 	const struct service *service;
 	struct ip ips[OBJECT_ADDRESSES_MAX]; /* the VIPs that it has, and that are written down */
 	size_t n_ips;
-	uint32_t homes[OBJECT_ADDRESSES_MAX]; /* the interface that is to carry ips[k], 0 = none here */
+	uint32_t homes[OBJECT_ADDRESSES_MAX][PLACE_MAX]; /* the interfaces that are to carry ips[k]; 0 = no more */
 	const struct slice *const *slices;    /* of this Service, sorted by name */
 	size_t n_slices;
 	const char *node; /* this node's name, as nodeName of endpoints; NULL or "" = none of them is here */

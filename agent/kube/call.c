@@ -43,6 +43,22 @@ void kube_call_count(const struct kube_call *call, int status)
 		cfg->on_done(cfg->ctx, call->verb, status, mono_diff_ms(mono_now(), call->sent));
 }
 
+/* "Date: Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, section 6.6.1) */
+static void take_date(struct kube_call *call, const char *data, size_t len)
+{
+	static const char name[] = "date:";
+	char value[64];
+
+	if (len <= sizeof(name) || len >= sizeof(value) || strncasecmp(data, name, sizeof(name) - 1) != 0)
+		return;
+	memcpy(value, data + sizeof(name) - 1, len - sizeof(name) + 1);
+	value[len - sizeof(name) + 1] = '\0';
+	value[strcspn(value, "\r\n")] = '\0';
+	call->date_s = curl_getdate(value, NULL);
+	if (call->date_s < 0)
+		call->date_s = 0;
+}
+
 /* Only the delta form of Retry-After (RFC 9110, section 10.2.3), which is what the API server sends. */
 static size_t on_header(char *data, size_t size, size_t n, void *ctx)
 {
@@ -63,6 +79,7 @@ static size_t on_header(char *data, size_t size, size_t n, void *ctx)
 			call->ops->begin(call->ctx, (int)status);
 		}
 	}
+	take_date(call, data, len);
 	if (len <= at || strncasecmp(data, name, at) != 0)
 		return len;
 	while (at < len && data[at] == ' ')
@@ -189,6 +206,7 @@ static void clear_request(struct kube_call *call)
 	call->stream = call->begun = call->dropped = call->cut = false;
 	call->timeout_ms = 0;
 	call->retry_after_ms = -1;
+	call->date_s = 0;
 	call->fn = NULL;
 	call->ops = NULL;
 	call->ctx = NULL;

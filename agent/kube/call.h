@@ -74,6 +74,7 @@ struct kube_call {
 	/* outcome */
 	struct buf body;
 	int64_t retry_after_ms;
+	int64_t date_s; /* kube_reply.date_s */
 	char error[CURL_ERROR_SIZE];
 	/* whose it is */
 	kube_reply_fn *fn;

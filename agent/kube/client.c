@@ -235,7 +235,7 @@ static bool retry_call(struct kube_client *c, struct kube_call *call)
 
 static void call_done(struct kube_client *c, struct kube_call *call, CURLcode result)
 {
-	struct kube_reply rp = { .retry_after_ms = call->retry_after_ms, .sent = call->sent };
+	struct kube_reply rp = { .retry_after_ms = call->retry_after_ms, .date_s = call->date_s, .sent = call->sent };
 	long status = 0;
 
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);

@@ -51,6 +51,7 @@ struct kube_reply {
 	const char *body;    /* NUL-terminated; borrowed for the call */
 	size_t len;
 	int64_t retry_after_ms; /* from Retry-After; -1 = absent */
+	int64_t date_s;	     /* the server's wall clock in seconds since 1970, from Date; 0 = absent */
 	mono_t sent;	     /* when the request was handed to the connection */
 	const char *server;  /* base URL used */
 	struct err_info err; /* status 0: transport error; 4xx/5xx: the Status object's message */

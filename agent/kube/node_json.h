@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "agent/base/err.h"
+#include "agent/base/label.h"
 
 struct kube_node {
 	char uid[64];
@@ -17,5 +18,6 @@ struct kube_node {
 	int rank;	    /* label leasehold.io/rank, 0..9; -1 = absent or nonsense */
 };
 
-/* -EINVAL with the JSON path: not a Node, or a member of the wrong type; -ENOMEM. */
-MUST_USE int node_decode(const char *json, size_t len, struct kube_node *ret, struct err_info *err);
+/* labels: those asked for, NULL = none; one that is too long to be a label's value is not there.  -EINVAL with the JSON path: not
+ * a Node, or a member of the wrong type; -ENOMEM; both leave *ret and *labels alone. */
+MUST_USE int node_decode(const char *json, size_t len, struct kube_node *ret, struct labels *labels, struct err_info *err);

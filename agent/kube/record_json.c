@@ -2,6 +2,8 @@
 /* record_json.c: a node's annotations from and to JSON. */
 #include "agent/kube/record_json.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/base/object.h"
@@ -9,6 +11,9 @@
 #include "agent/kube/json_walk.h"
 
 #define MAC_TEXT 17 /* "02:00:00:00:00:01" */
+
+#define NAME_PREFIX "leasehold-node-"
+#define NAME_CUT 200 /* of a node's name that is too long beside the prefix; a hash follows */
 
 /* --- reading -------------------------------------------------------------------------------------------------------- */
 
@@ -45,6 +50,26 @@ static void macs_decode(const char *text, struct kube_record *r)
 		text += len;
 		text += *text == ',';
 	}
+}
+
+/* At most 'max' addresses, commas between them. */
+static size_t ips_decode(const char *text, struct ip *ret, size_t max)
+{
+	char one[IP_TEXT_MAX];
+	size_t n = 0;
+
+	while (*text && n < max) {
+		size_t len = strcspn(text, ",");
+
+		if (len < sizeof(one)) {
+			memcpy(one, text, len);
+			one[len] = '\0';
+			n += ip_parse(one, &ret[n]) == 0;
+		}
+		text += len;
+		text += *text == ',';
+	}
+	return n;
 }
 
 /* text[0..len): "LEASE=NUMBER/MAC" or "LEASE=NUMBER!REASON" */
@@ -108,6 +133,9 @@ int record_decode(const char *json, size_t len, struct kube_record *ret, struct 
 	text = walk_plain_text(json_object_get(notes, RECORD_MACS));
 	if (text)
 		macs_decode(text, ret);
+	text = walk_plain_text(json_object_get(notes, RECORD_ADDRESSES));
+	if (text)
+		ret->n_addresses = ips_decode(text, ret->addresses, RECORD_ADDRESSES_MAX);
 	text = walk_plain_text(json_object_get(notes, RECORD_RANK));
 	if (text && text_to_u64(text, RECORD_RANK_MAX, &rank) == 0)
 		ret->rank = (unsigned int)rank;
@@ -115,6 +143,9 @@ int record_decode(const char *json, size_t len, struct kube_record *ret, struct 
 	ret->weight = text && text_to_u64(text, WEIGHT_MAX, &weight) == 0 ? (unsigned int)weight : 1;
 	text = walk_plain_text(json_object_get(notes, RECORD_LEAVING));
 	ret->leaving = text && text_eq(text, "true");
+	text = walk_plain_text(json_object_get(notes, RECORD_BUSIEST));
+	if (text)
+		ret->n_busiest = ips_decode(text, ret->busiest, RECORD_BUSIEST_MAX);
 	text = walk_plain_text(json_object_get(notes, RECORD_PREPARED));
 	if (text)
 		answers_decode(text, ret);
@@ -140,6 +171,18 @@ static void put_answer(const struct kube_answer *a, struct buf *out)
 		buf_append(out, *p == ',' ? ";" : p, 1);
 }
 
+static void put_ips(const char *name, const struct ip *v, size_t n, struct buf *out)
+{
+	char text[IP_TEXT_MAX];
+
+	for (size_t i = 0; i < n; i++) {
+		if (i == 0)
+			buf_printf(out, ",\"%s\":\"", name);
+		buf_printf(out, "%s%s", i ? "," : "", ip_format(&v[i], text));
+	}
+	buf_puts(out, n > 0 ? "\"" : "");
+}
+
 void record_annotations(const struct kube_record *r, struct buf *out)
 {
 	struct buf answers = BUF_INIT(RECORD_ANSWERS_MAX * sizeof(struct kube_answer) * 2);
@@ -155,8 +198,10 @@ void record_annotations(const struct kube_record *r, struct buf *out)
 		}
 		buf_puts(out, "\"");
 	}
+	put_ips(RECORD_ADDRESSES, r->addresses, r->n_addresses, out);
 	if (r->leaving)
 		buf_puts(out, ",\"" RECORD_LEAVING "\":\"true\"");
+	put_ips(RECORD_BUSIEST, r->busiest, r->n_busiest, out);
 	for (size_t i = 0; i < r->n_answers; i++) {
 		buf_puts(&answers, i ? "," : "");
 		put_answer(&r->answers[i], &answers);
@@ -166,4 +211,18 @@ void record_annotations(const struct kube_record *r, struct buf *out)
 		buf_json_string(out, buf_text(&answers));
 	}
 	buf_fini(&answers);
+}
+
+/* A node's name may be as long as the Lease's, prefix and all: then it is cut, and a hash tells it from others. */
+void record_name(const char *node, char name[static RECORD_NAME_MAX + 1])
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+
+	if (strlen(NAME_PREFIX) + strlen(node) <= RECORD_NAME_MAX) {
+		IGNORE(snprintf(name, RECORD_NAME_MAX + 1, NAME_PREFIX "%s", node)); /* fits */
+		return;
+	}
+	for (const char *p = node; *p; p++)
+		h = (h ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
+	IGNORE(snprintf(name, RECORD_NAME_MAX + 1, NAME_PREFIX "%.*sx%016" PRIx64, NAME_CUT, node, h)); /* fits */
 }

@@ -108,9 +108,18 @@ INLINE int verdict(int open, enum gate_count what)
 	return TC_ACT_SHOT;
 }
 
+INLINE int carries(const struct __sk_buff *skb, const struct gate_entry *e)
+{
+	__u32 here = skb->ifindex;
+
+	return here == e->ifindex || here == e->also[0] || here == e->also[1] || here == e->also[2] || here == e->also[3];
+}
+
+_Static_assert(GATE_ALSO_MAX == 4, "carries() looks at so many");
+
 INLINE int arp_open(const struct __sk_buff *skb, const struct gate_entry *e, __u64 now)
 {
-	return now < e->arp_until && skb->ifindex == e->ifindex;
+	return now < e->arp_until && carries(skb, e);
 }
 
 INLINE int redirect(struct __sk_buff *skb, const struct gate_entry *e)

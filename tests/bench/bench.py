@@ -8,7 +8,8 @@ kube-proxy.
     ADVERT=1          keepalived's advert_int in seconds
     KUBE_VIP=FILE     a kube-vip program to compare with
     SERVICES=500      how many Services the second half of the footprint has
-    ONLY=failover,footprint,create,dataplane   parts to run; or outage: no API server for OUTAGE_S=600 seconds
+    VIPS=1000         how many VIPs move together in the announce part
+    ONLY=failover,announce,footprint,create,dataplane   parts to run; or outage: no API server for OUTAGE_S=600 seconds
     EVENTS="kill -9,handover"        of the failover part these events alone;  CONTENDER=leasehold: this one alone
     JSON=FILE         all figures, for other programs
 
@@ -35,6 +36,7 @@ from e2e.conftest import make_plane  # noqa: E402
 from kube.cluster import NotBuilt, kube_directory  # noqa: E402
 from netns.lab import POOL4_BIG, Lab, LabError, mono_ns, wait_for  # noqa: E402
 from netns.probe import NeighProbe, Sniffer, UdpProbe  # noqa: E402
+from announce import Announce  # noqa: E402
 from dataplane import DataPlane, report as dataplane_report  # noqa: E402
 from failover import Row, elapse, measure, spread, table  # noqa: E402
 
@@ -58,8 +60,9 @@ class Bench:
         self.lease, self.renew = env("LEASE", "3s"), env("RENEW", "750ms")
         self.advert_s = float(env("ADVERT", "1"))
         self.many = int(env("SERVICES", "500"))
+        self.n_vips = int(env("VIPS", "1000"))
         self.kube_vip = env("KUBE_VIP")
-        self.parts = env("ONLY", "failover,footprint,create,dataplane").split(",")
+        self.parts = env("ONLY", "failover,announce,footprint,create,dataplane").split(",")
         self.json = env("JSON")
         self.api = env("API") or self._built()
         self.figures = {"runs": self.runs, "api": self.api}
@@ -187,7 +190,7 @@ class Bench:
     def footprint(self, cluster):
         results = self.figures.setdefault("footprint", {})
         cluster.start_agents(lease_duration=self.lease, renew_interval=self.renew,
-                             pool=[POOL4_BIG, CREATION_POOL], log_level="info")
+                             pool=[POOL4_BIG, CREATION_POOL], interface_subnet="any", log_level="info")
         try:
             cluster.services(1, "first")
             results["1"] = self.at_rest(cluster, 1)
@@ -287,12 +290,16 @@ class Bench:
                     neighbours.append(KubeVip(lab, workdir / "kube-vip", plane, self.kube_vip))
                 if "failover" in self.parts:
                     self.failover(cluster, neighbours)
+                if "announce" in self.parts:
+                    part = Announce(self, self.n_vips).run(cluster("announce"), lab, workdir / "keepalived-many")
+                    self.figures["announce"] = part.figures
+                    part.report()
                 if "outage" in self.parts:
                     self.outage(cluster("outage"))
                 if "create" in self.parts:
                     alone = cluster("create")
                     alone.start_agents(lease_duration=self.lease, renew_interval=self.renew,
-                                       pool=[POOL4_BIG, CREATION_POOL], log_level="info")
+                                       pool=[POOL4_BIG, CREATION_POOL], interface_subnet="any", log_level="info")
                     try:
                         self.creation(alone, 0)
                     finally:

@@ -270,12 +270,14 @@ class Keepalived(OnNodes):
         config.write_text(
             "vrrp_instance bench {\n    state BACKUP\n    nopreempt\n    interface eth0\n"
             f"    virtual_router_id 51\n    version 3\n    priority {priority}\n"
-            f"    advert_int {self.advert_s:g}\n    virtual_ipaddress {{\n        {self.vip}/32 dev eth0\n"
-            "    }\n}\n")
+            f"    advert_int {self.advert_s:g}\n{self.addresses()}}}\n")
         config.chmod(0o600)
         self.processes[node.name] = node.spawn(
             [self.binary, "--dont-fork", "--log-console", "--vrrp", f"--use-file={config}",
              f"--pid={place}/pid", f"--vrrp_pid={place}/vrrp.pid"], log=place / "log")
+
+    def addresses(self):
+        return f"    virtual_ipaddress {{\n        {self.vip}/32 dev eth0\n    }}\n"
 
     def configuration(self):
         return f"VRRP v3, advert_int {self.advert_s:g} s, nopreempt"

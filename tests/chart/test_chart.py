@@ -20,10 +20,12 @@ VALUE_SETS = {
     "defaults": {"pool": [POOL]},
     "everything": {
         "pool": ["203.0.113.0/28", "2001:db8:1::/120", "198.51.100.7"],
-        "interface": ["eth0", "bond0.7"],
+        "interface": ["eth0", "bond0.7"], "interfaceExclude": ["eth9", "wg*"], "interfaceMode": "all", "interfaceSubnet": "any",
+        "interfaceFor": [{"node": "edge-*", "interface": "eth1"},
+                         {"selector": {"rack": "a", "example.com/uplink": ""}, "interface": ["bond0", "bond0.100"]}],
         "leaseDuration": "1.5s", "renewInterval": "250ms",
         "loadBalancerClass": "example.com/outside", "defaultClass": True,
-        "dataplane": "announce",
+        "dataplane": "announce", "conflictProbeRate": 0,
         "apiServers": ["https://192.0.2.11:6443", "https://[2001:db8::11]:6443"],
         "logLevel": "debug", "logFormat": "text",
         "image": {"repository": "registry.example.com:5000/net/leasehold",
@@ -43,11 +45,16 @@ VALUE_SETS = {
         "extraArgs": ["--log-level=warn"],
     },
     "edge": {
-        "pool": ["203.0.113.0/28"], "announce": "arp", "ipMode": "proxy", "unmatchedPorts": "drop", "counters": False,
+        "pool": ["203.0.113.0/28"], "announce": "arp", "announceRate": 300, "ipMode": "proxy", "unmatchedPorts": "drop", "counters": False,
         "forwardMark": "on", "vip": "192.0.2.9", "vipPort": 443, "routerInterface": ["eth1", "eth2"],
         "routerAllow": ["bgp", "icmp"], "routerAdmin": ["198.51.100.0/24", "2001:db8:2::/64"],
     },
     "routed": {"pool": ["203.0.113.0/28"], "announce": "none"},
+    "bgp": {
+        "pool": ["203.0.113.0/28", "2001:db8:f::/120", "198.51.100.7"], "announce": "bgp", "drainTime": "8s",
+        "bgp": {"enabled": True, "image": "registry.example.com/bird:2", "peers": [
+            {"address": "192.0.2.1", "asn": 64513}, {"address": "2001:db8::1", "asn": 4200000001, "multihop": 2}]},
+    },
     "forwarding": {"pool": [POOL, "2001:db8:1::10"], "interface": "eth0",
                    "sysctlInit": {"enabled": True}},
 }
@@ -90,7 +97,12 @@ def test_lint(helm, values):
     assert "0 chart(s) failed" in helm.run("lint", "--strict", CHART, values=values)
 
 
-@pytest.mark.parametrize("name", ["defaults", "forwarding"])
+def test_excluded_interfaces_are_the_agent_s_unless_said(helm):
+    assert "interface-exclude" not in config_of(helm.template({"pool": [POOL]}))
+    assert config_of(helm.template({"pool": [POOL], "interfaceExclude": []}))["interface-exclude"] == []
+
+
+@pytest.mark.parametrize("name", ["defaults", "forwarding", "bgp"])
 def test_security(helm, name):
     """A change of rights is seen in the golden file; LEASEHOLD_GOLDEN=write takes it over."""
     path = GOLDEN / f"security-{name}.yaml"
@@ -106,10 +118,48 @@ def test_only_two_capabilities(helm, values):
     for container in [*pod.get("initContainers", []), *pod["containers"]]:
         context = container["securityContext"]
         assert context["capabilities"]["drop"] == ["ALL"]
-        assert set(context["capabilities"]["add"]) <= {"NET_ADMIN", "NET_RAW", "BPF"}
+        assert set(context["capabilities"]["add"]) <= ({"NET_BIND_SERVICE", "NET_RAW"} if container["name"] == "bird" else {"NET_ADMIN", "NET_RAW", "BPF"})
         assert context["readOnlyRootFilesystem"] is True
         assert context["allowPrivilegeEscalation"] is False
         assert context["privileged"] is False
+
+
+def bird_config(listed):
+    return next(o["data"]["bird.conf"] for o in listed if o["kind"] == "ConfigMap" and "bird.conf" in o.get("data", {}))
+
+
+def test_bird_beside_the_agent(helm, tmp_path):
+    """Its configuration names the pool and the routers, and is one that BIRD itself reads."""
+    listed = helm.template(VALUE_SETS["bgp"])
+    assert (config_of(listed)["announce"], config_of(listed)["drain-time"]) == ("bgp", "8s")
+    text = bird_config(listed)
+    assert "net ~ [ 203.0.113.0/28{32,32}, 198.51.100.7/32{32,32} ]" in text
+    assert "net ~ [ 2001:db8:f::/120{128,128} ]" in text
+    assert "neighbor 192.0.2.1 as 64513;" in text and "neighbor 2001:db8::1 as 4200000001;\n\tmultihop 2;" in text
+    assert {c["name"]: c["image"] for c in pod_of(listed)["containers"]}["bird"] == "registry.example.com/bird:2"
+    if not (bird := shutil.which("bird", path="/usr/sbin:/usr/bin")):
+        pytest.skip("BIRD is not installed: what it says of the configuration is not known")
+    (tmp_path / "bird.conf").write_text(text)
+    done = subprocess.run([bird, "-p", "-c", tmp_path / "bird.conf"], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_bird_configuration_of_one_s_own(helm):
+    values = copy.deepcopy(VALUE_SETS["bgp"])
+    values["bgp"].update(config="protocol device {}\n", peers=[])
+    assert bird_config(helm.template(values)).strip() == "protocol device {}"
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"announce": "arp"}, "needs announce: bgp"), ({"bgp": {"image": ""}}, "bgp.image is empty"),
+    ({"bgp": {"peers": []}}, "bgp.peers is empty"), ({"pool": ["203.0.113.1-203.0.113.9"]}, "bgp.prefixes"),
+])
+def test_a_bird_that_cannot_work_is_refused(helm, change, words):
+    values = copy.deepcopy(VALUE_SETS["bgp"])
+    for key, value in change.items():
+        values[key] = {**values[key], **value} if isinstance(value, dict) else value
+    with pytest.raises(HelmError, match=words):
+        helm.template(values)
 
 
 def test_realtime_brings_its_capabilities(helm):
@@ -125,6 +175,8 @@ def test_values_arrive(helm):
     config = config_of(listed)
     assert config["pool"] == VALUE_SETS["everything"]["pool"]
     assert config["interface"] == ["eth0", "bond0.7"]
+    assert config["interface-for"] == VALUE_SETS["everything"]["interfaceFor"]
+    assert (config["interface-exclude"], config["interface-mode"], config["interface-subnet"]) == (["eth9", "wg*"], "all", "any")
     assert config["api-server"] == ["https://192.0.2.11:6443", "https://[2001:db8::11]:6443"]
     assert config["http-address"] == ":9105"
     assert (config["lease-duration"], config["renew-interval"]) == ("1.5s", "250ms")
@@ -144,12 +196,13 @@ def test_values_arrive(helm):
 
 def test_values_of_the_data_plane_arrive(helm):
     config = config_of(helm.template(VALUE_SETS["edge"]))
-    assert {key: config[key] for key in ("announce", "ip-mode", "unmatched-ports", "counters", "forward-mark", "gate", "vip",
+    assert {key: config[key] for key in ("announce", "announce-rate", "ip-mode", "unmatched-ports", "counters", "forward-mark", "gate", "vip",
                                          "vip-port", "router-interface", "router-allow", "router-admin")} == {
-        "announce": "arp", "ip-mode": "proxy", "unmatched-ports": "drop", "counters": "off", "forward-mark": "on",
+        "announce": "arp", "announce-rate": 300, "ip-mode": "proxy", "unmatched-ports": "drop", "counters": "off", "forward-mark": "on",
         "gate": "on", "vip": "192.0.2.9", "vip-port": 443, "router-interface": ["eth1", "eth2"],
         "router-allow": ["bgp", "icmp"], "router-admin": ["198.51.100.0/24", "2001:db8:2::/64"]}
     assert "gate" not in config_of(helm.template(VALUE_SETS["routed"]))
+    assert "announce-rate" not in config_of(helm.template(VALUE_SETS["defaults"]))
     assert "vip-port" not in config_of(helm.template(VALUE_SETS["defaults"]))
 
 
@@ -186,13 +239,17 @@ def test_http_address(helm, address, flag, host):
     ({"pool": [POOL], "leaseDuration": "3"}, ["/leaseDuration", "'3' does not match"]),
     ({"pool": [POOL], "renewInterval": "-1s"}, ["/renewInterval"]),
     ({"pool": [POOL], "dataplane": "ipvs"}, ["/dataplane", "'nft'", "'announce'"]),
-    ({"pool": [POOL], "announce": "bgp"}, ["/announce", "'none'"]),
+    ({"pool": [POOL], "announce": "ospf"}, ["/announce", "'bgp'"]),
     ({"pool": [POOL], "counters": "off"}, ["/counters", "want boolean"]),
     ({"pool": [POOL], "vip": "api.example.com"}, ["/vip"]),
     ({"pool": [POOL], "routerAllow": ["telnet"]}, ["/routerAllow/0", "'ssh'"]),
     ({"pool": [POOL], "routerAdmin": ["192.0.2.1"]}, ["/routerAdmin/0"]),
     ({"pool": [POOL], "onApiLoss": "pray"}, ["/onApiLoss", "'hold'"]),
     ({"pool": [POOL], "interface": ["a-name-that-is-too-long"]}, ["/interface"]),
+    ({"pool": [POOL], "interfaceFor": [{"interface": "eth1"}]}, ["/interfaceFor/0", "'node'"]),
+    ({"pool": [POOL], "interfaceFor": [{"node": "a"}]}, ["/interfaceFor/0", "'interface'"]),
+    ({"pool": [POOL], "interfaceFor": [{"selector": {"rack": "a b"}, "interface": "eth1"}]}, ["/interfaceFor/0/selector/rack"]),
+    ({"pool": [POOL], "interfaceMode": "both"}, ["/interfaceMode", "'all'"]),
     ({"pool": [POOL], "apiServers": ["http://192.0.2.11:6443"]}, ["/apiServers/0"]),
     ({"pool": [POOL], "http": {"port": 0}}, ["/http/port", "minimum"]),
     ({"pool": [POOL], "image": {"digest": "latest"}}, ["/image/digest"]),

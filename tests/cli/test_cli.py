@@ -5,6 +5,7 @@ Needs no API server; root for two cases alone.
 """
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ def run(*arguments, **kwargs):
     return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=30, **kwargs)
 
 
-COMMANDS = ["agent", "status", "handover", "check-config", "cleanup", "manifest", "version"]
+COMMANDS = ["agent", "status", "handover", "doctor", "check-config", "cleanup", "manifest", "version"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -43,12 +44,12 @@ def test_every_agent_flag_has_a_line_with_its_default():
     out = run("agent", "--help").stdout
     for flag, default in {"lease-duration": "3s", "renew-interval": "750ms", "groups": "1", "namespace": "kube-system",
                           "load-balancer-class": "leasehold.io/vip", "dataplane": "nft", "state-dir": "/run/leasehold",
-                          "sysctl": "report", "on-api-loss": "hold", "gate": "on",
+                          "sysctl": "report", "on-api-loss": "hold", "gate": "on", "interface-mode": "first", "interface-subnet": "strict",
                           "source-nat": "auto", "rank": "0", "announce": "arp", "ip-mode": "vip", "unmatched-ports": "reject",
                           "counters": "on", "forward-mark": "auto", "vip-port": "6443", "log-level": "info", "log-format": "text"}.items():
         line = next(l for l in out.splitlines() if l.strip().startswith(f"--{flag} "))
         assert f"(default {default})" in line
-    for flag in ["kubeconfig", "api-server", "node-name", "interface", "pool", "default-class", "http-address",
+    for flag in ["kubeconfig", "api-server", "node-name", "interface", "interface-for", "interface-exclude", "pool", "default-class", "http-address",
                  "on-api-loss", "config", "vip", "router-interface", "router-allow", "router-admin"]:
         assert f"--{flag} " in out
 
@@ -70,14 +71,17 @@ def test_all_errors_of_flags_at_once():
             "stray", "--state-dir", "relative", "--groups", "0", "--dataplane", "magic", "--namespace", "a/b",
             "--interface", "waytoolonginterfacename", "--announce", "loudly", "--ip-mode", "x", "--unmatched-ports", "eat",
             "--counters", "maybe", "--forward-mark", "no", "--vip", "224.0.0.1", "--vip-port", "0", "--router-interface", "lo",
-            "--router-allow", "ssh,telnet", "--router-admin", "192.0.2.0")
+            "--router-allow", "ssh,telnet", "--router-admin", "192.0.2.0", "--interface-for", "worker-1: eth1",
+            "--interface-exclude", "eth/0", "--interface-mode", "both", "--interface-subnet", "loose")
     assert r.returncode == 2 and r.stdout == ""
     for part in ["--pool: ", "--lease-duration: ", "with a unit", "--renew-interval: ", "--log-level: ", "--node-name: ",
                  "--http-address: ", "--api-server: ", "--what: no such flag", "stray", "--state-dir: ", "--groups: ",
                  "--dataplane: ", "--namespace: ", "--interface: ", "--announce: ", "--ip-mode: ", "--unmatched-ports: ",
                  "--counters: ", "--forward-mark: ", "--vip: \"224.0.0.1\" is an address that no host may have",
                  "--vip-port: \"0\" is out of range (1 to 65535)", "--router-interface: \"lo\" is no public interface",
-                 "--router-allow: \"ssh,telnet\" is none of", "--router-admin: \"192.0.2.0\" is not a CIDR"]:
+                 "--router-allow: \"ssh,telnet\" is none of", "--router-admin: \"192.0.2.0\" is not a CIDR",
+                 "--interface-for: \"worker-1: eth1\" has a condition that is neither node/NAME nor label/KEY=VALUE",
+                 "--interface-exclude: ", "--interface-mode: ", "--interface-subnet: "]:
         assert part in r.stderr, part
 
 
@@ -92,6 +96,80 @@ def test_file_errors_carry_line_numbers(tmp_path):
     assert any(e.startswith(f"{f}:6: colour: no such key") for e in errors)
     assert any(e.startswith(f"{f}:7: log-level: ") for e in errors)
     assert any(e.startswith(f"{f}:8: lease-duration: ") for e in errors)
+
+
+RULES = """
+node-name: worker-1
+interface: auto
+interface-exclude: []
+interface-for:
+  - node/worker-1: eth1 eth2
+  - "node/edge-* & label/rack=b & label/uplink: bond0.7"
+  - {node: worker-*, interface: eth1}
+  - selector: {rack: a, topology.kubernetes.io/zone: east, uplink: ""}
+    interface: [eth5, "bond*"]
+  - node: other
+    interface: auto
+"""
+
+
+def test_rules_for_interfaces(tmp_path):
+    f = tmp_path / "agent.yaml"
+    f.write_text(RULES)
+    r = run("check-config", "--config", f)
+    assert (r.returncode, r.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("rule, error", [
+    ("{nod: a, interface: eth1}", "has a key that is none of node, selector and interface"),
+    ("{node: worker-1}", "names no interface"),
+    ("{interface: eth1}", "says neither node nor selector"),
+    ("{node: [a], interface: eth1}", "node: is not the name of a node"),
+    ('{node: "a: b", interface: eth1}', "node: is not the name of a node"),
+    ("{node: Worker, interface: eth1}", "names no node behind node/"),
+    ("{selector: {}, interface: eth1}", "selector: must be a map of labels"),
+    ("{selector: rack=a, interface: eth1}", "selector: must be a map of labels"),
+    ("{selector: {rack: [a]}, interface: eth1}", "selector: has a value that no label can have"),
+    ("{selector: {rack: a b}, interface: eth1}", "selector: has a value that no label can have"),
+    ('{selector: {"ra&ck": a}, interface: eth1}', "selector: has a key that is no label's"),
+    ("{node: a, interface: []}", "names no interface"),
+    ("{node: a, interface: [{}]}", "interface: must be a name or a list of names"),
+    ("{node: a, interface: {eth0: eth1}}", "interface: must be a name or a list of names"),
+    ("{node: a, interface: [auto, eth1]}", "names interfaces beside auto"),
+    ("{node: a, interface: eth/1}", "names something that is no interface"),
+    ("[a]", "must be a list of rules"),
+    ("label/rack=a/b: eth0", "has a value that no label can have"),
+    ("worker-1 eth0", "is not CONDITIONS: INTERFACES"),
+])
+def test_a_wrong_rule_is_named_by_its_line(tmp_path, rule, error):
+    f = tmp_path / "agent.yaml"
+    f.write_text(f"node-name: n\ninterface-for:\n  - node/a: eth0\n  - {rule}\n  - node/b: eth0\n")
+    r = run("check-config", "--config", f)
+    assert r.returncode == 2 and len(r.stderr.splitlines()) == 1, r.stderr
+    assert r.stderr.startswith(f"{f}:4: interface-for: ") and error in r.stderr
+
+
+@pytest.mark.parametrize("text", ["interface-for: {a: b}", "interface-for: {node: a}"])
+def test_rules_are_a_list(tmp_path, text):
+    f = tmp_path / "agent.yaml"
+    f.write_text(f"node-name: n\n{text}\n")
+    r = run("check-config", "--config", f)
+    assert r.returncode == 2 and r.stderr == f"{f}:2: interface-for: must be a list of rules\n"
+
+
+def test_the_rules_of_flags_stand_in_place_of_the_file_s(tmp_path):
+    f = tmp_path / "agent.yaml"
+    f.write_text("node-name: n\ninterface-for: nonsense\n")
+    assert run("check-config", "--config", f, "--interface-for", "node/a: eth0, eth1").returncode == 0
+
+
+def test_too_many_rules_and_labels():
+    many = [word for i in range(257) for word in ("--interface-for", f"node/n{i}: eth0")]
+    r = run("check-config", "--node-name", "n", *many)
+    assert r.returncode == 2 and r.stderr == '--interface-for: "node/n256: eth0" is one rule too many: 256 are allowed\n'
+    labels = [word for i in range(33) for word in ("--interface-for", f"label/l{i}: eth0")]
+    r = run("check-config", "--node-name", "n", *labels)
+    assert r.returncode == 2 and r.stderr == "interface-for: asks for more than 32 different labels\n"
 
 
 @pytest.mark.parametrize("text, part", [
@@ -135,11 +213,15 @@ ROUTED = ["--announce", "none"]
     (["--vip", "2001:db8::1", "--pool", "2001:db8::/64"], "vip: 2001:db8::1 is in pool 2001:db8::/64"),
     (["--vip", "192.0.2.9", "--api-server", "https://192.0.2.9:6443"], "api-server: https://192.0.2.9:6443 is the vip itself"),
     (["--vip", "2001:db8::9", "--api-server", "https://[2001:db8:0::9]:6443"], "api-server: https://[2001:db8:0::9]:6443 is"),
+    (["--interface", "eth0,auto"], "interface: auto stands alone"),
     (["--vip-port", "6443"], "vip-port: of no use without vip"),
     (["--vip", "192.0.2.9", *ANNOUNCE_ONLY], "vip: needs dataplane nft"),
     (["--vip", "192.0.2.9", *ROUTED], "vip: needs announce arp"),
     (["--gate", "on", *ROUTED], "gate: on needs announce arp"),
     ([*ROUTED, *ANNOUNCE_ONLY], "announce: none leaves nothing to do"),
+    (["--announce", "bgp", *ANNOUNCE_ONLY], "announce: bgp needs dataplane nft"),
+    (["--announce", "bgp", "--gate", "on"], "gate: on needs announce arp"),
+    (["--announce", "bgp", "--drain-time", "2h"], "drain-time:"),
     (["--ip-mode", "proxy", *ANNOUNCE_ONLY], "ip-mode: proxy needs dataplane nft"),
     (["--unmatched-ports", "drop", *ANNOUNCE_ONLY], "unmatched-ports: drop needs dataplane nft"),
     (["--forward-mark", "on", *ANNOUNCE_ONLY], "forward-mark: on needs dataplane nft"),
@@ -164,6 +246,7 @@ def test_all_wrong_relations_are_told_at_once():
 
 @pytest.mark.parametrize("flags", [
     ["--vip", "192.0.2.9", "--vip-port", "443", "--pool", "192.0.2.200-192.0.2.210", "--api-server", "https://192.0.2.99:6443"],
+    ["--interface", "auto", "--interface-exclude", ""], ["--interface", "eth*,bond?.7", "--interface-exclude", "eth9,wg*"],
     [*ROUTED, "--gate", "off"], [*ROUTED], ["--counters", "off", *ANNOUNCE_ONLY],
     ["--ip-mode", "proxy", "--unmatched-ports", "accept", "--forward-mark", "on"],
     ["--router-interface", "eth0,eth0,bond0.100", "--router-allow", "ssh,bgp,icmp,vrrp", "--router-admin", "192.0.2.0/24",
@@ -201,6 +284,52 @@ def test_handover_refuses_what_it_cannot_mean(tmp_path):
         assert r.returncode == 2 and part in r.stderr and r.stdout == "", argv
     r = run("handover", "--kubeconfig", tmp_path / "none")
     assert r.returncode == 1 and str(tmp_path / "none") in r.stderr
+
+
+def doctor(tmp_path, *arguments):
+    """`leasehold doctor --json` of a node without credentials: (exit code, findings)."""
+    r = run("doctor", "--json", "--node-name", "n", "--state-dir", tmp_path, "--kubeconfig", tmp_path / "none", *arguments)
+    assert r.stderr == ""
+    found = json.loads(r.stdout)
+    assert found["node"] == "n" and found["errors"] == sum(f["level"] == "error" for f in found["findings"])
+    return r.returncode, found["findings"]
+
+
+def test_doctor_refuses_what_it_cannot_mean():
+    for argv, part in [(["--timeout", "5"], "--timeout: \"5\" is not a time"), (["--timeout", "61s"], "--timeout"),
+                       (["--timeout"], "--timeout"), (["--probe", "192.0.2"], "--probe: \"192.0.2\""), (["--probe"], "--probe"),
+                       (["--probe", "127.0.0.1"], "--probe"), (["--probe", "192.0.2.1"] * 17, "--probe: more than 16")]:
+        r = run("doctor", *argv)
+        assert r.returncode == 2 and part in r.stderr and r.stdout == "", argv
+
+
+def test_doctor_tells_wrong_configuration_as_the_agent_would(tmp_path):
+    f = tmp_path / "agent.yaml"
+    f.write_text("pool: 192.0.2.300\nlease-duration: 3\n")
+    code, found = doctor(tmp_path, "--config", f, "--frob")
+    assert code == 2
+    assert [x["what"].split(": ")[0] for x in found] == ["--frob", f"{f}:1", f"{f}:2"]
+    assert all(x["section"] == "Configuration" and x["level"] == "error" for x in found)
+
+
+def test_doctor_judges_for_the_configuration(tmp_path):
+    code, found = doctor(tmp_path, "--pool", "192.0.2.200", "--interface", "no-such-link")
+    assert code == 1
+    pool, = [f for f in found if f["section"] == "Interfaces"]
+    assert pool["level"] == "error" and "192.0.2.200" in pool["what"] and "no-such-link" in pool["means"]
+    credentials, = [f for f in found if f["what"] == "no credentials for the API"]
+    assert str(tmp_path / "none") in credentials["means"]
+    _, routed = doctor(tmp_path, "--announce", "none", "--pool", "192.0.2.200")
+    assert not [f for f in routed if f["section"] == "Interfaces" and f["level"] != "ok"]
+    assert not [f for f in routed if f["what"].startswith("the gate")]
+
+
+def test_doctor_for_people_fits_the_screen(tmp_path):
+    r = run("doctor", "--node-name", "n", "--state-dir", tmp_path, "--kubeconfig", tmp_path / "none", "--pool", "192.0.2.200")
+    lines = r.stdout.splitlines()
+    assert "\033" not in r.stdout
+    assert max(len(line) for line in lines if " $ " not in line and str(tmp_path) not in line) <= 100
+    assert "Node and kernel" in lines and lines[-1].endswith("Nothing on this node was changed.")
 
 
 def test_status_without_an_agent(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 from netns.lab import mono_ns, wait_for
 from netns.probe import StreamsProbe, UdpProbe
 
-from e2e.agents import LEASE_MS
+from e2e.agents import LEASE_MS, PATIENCE_S
+from e2e.threads import workers_held
 
 COUNT, IDLE = 50, 25
 ALIVE_S = 15
@@ -20,8 +21,8 @@ def connected(cluster, vips, host=None):
         probes = {vip: stack.enter_context(StreamsProbe(host or cluster.lab.client, vip, 80, COUNT, 20, IDLE))
                   for vip in vips}
         for probe in probes.values():
-            probe.wait_up()
-            probe.wait(lambda s: s["arrived"] >= 5 * (COUNT - IDLE), what="the connections to speak")
+            probe.wait_up(PATIENCE_S)
+            probe.wait(lambda s: s["arrived"] >= 5 * (COUNT - IDLE), PATIENCE_S, "the connections to speak")
         yield
         at = mono_ns()
         for probe in probes.values():
@@ -89,6 +90,29 @@ def test_connections_that_go_from_a_to_b_and_back_to_a(cluster, how):
         _, status, out = cluster.handover("--to", holder.name)
         assert status == 0, out
         cluster.settle_on_wire(vips, holder)
+
+
+@pytest.mark.slow
+def test_no_planned_move_to_a_node_whose_table_lags(cluster):
+    """It would send connections to where they were never made."""
+    service, vips, holder = cluster.serve()
+    late, _ = cluster.others(holder)
+    pods = backends(cluster, "on the holder", holder)
+    gone = next(pod for pod in cluster.lab.pods if pod not in pods)
+    with workers_held(late):
+        service.set_backends(pods)
+        for vip in vips:
+            cluster.reach_only(cluster.lab.client, vip, pods)
+        assert cluster.in_table(late.node, gone.ip4), "it does not lag"
+        with connected(cluster, vips):
+            _, status, out = cluster.handover("--to", late.name)
+            assert status != 0 and "not ready in time" in out, out
+            assert cluster.wait_holder() is holder
+    wait_for(lambda: not cluster.in_table(late.node, gone.ip4), what="the table to be up to date")
+    with connected(cluster, vips):
+        _, status, out = cluster.handover("--to", late.name)
+        assert status == 0, out
+        cluster.settle_on_wire(vips, late)
 
 
 @pytest.mark.slow

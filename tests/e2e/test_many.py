@@ -30,7 +30,8 @@ def private_kb(agent):
 @pytest.mark.timeout(420)
 def test_500_services_at_once(cluster):
     # A long lease: the case is about many Services, not about a machine too busy to renew.
-    cluster.start_agents(pool=[POOL4_BIG], lease_duration="10s", renew_interval="1s", log_level="info")
+    cluster.start_agents(pool=[POOL4_BIG], interface_subnet="any", lease_duration="10s", renew_interval="1s",
+                         log_level="info")
     services = cluster.services(MANY)
     wait_for(lambda: len([v for v in statuses(cluster).values() if v]) == MANY, 120, 0.5,
              lambda: f"{MANY} addresses; there are "

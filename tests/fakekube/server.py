@@ -39,6 +39,7 @@ VERSION = {"major": "1", "minor": "35", "gitVersion": "v1.35.4+fakekube", "platf
 _MAX_BODY = 3 << 20
 _GZIP_FROM = 128 << 10
 _HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
+_REVIEW_PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _PATCHES = {"application/merge-patch+json": "merge", "application/json-patch+json": "json",
             "application/strategic-merge-patch+json": "merge"}
@@ -170,7 +171,9 @@ class Server:
             user = auth.authenticate(request.headers.get("Authorization"),
                                      tls.getpeercert() if tls else None, self.tokens)
             target = parse_target(request.path)
-            if target is None:
+            if request.path == _REVIEW_PATH and verb == "POST":
+                response = await self._review(request, user)
+            elif target is None:
                 response = self._other(request, user)
             else:
                 resource = target.res.plural
@@ -307,6 +310,19 @@ class Server:
             "%Y-%m-%dT%H:%M:%SZ", time.gmtime(expiry))}
         return answer(dump({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1",
                             **obj}), 201)
+
+    async def _review(self, request, user):
+        """SelfSubjectAccessReview: everybody with a name may ask (system:basic-user)."""
+        if user == auth.ANONYMOUS:
+            raise errors.forbidden_path(user.name, "post", request.path)
+        body = decode_json(await read_body(request))
+        asked = body["spec"]["resourceAttributes"]
+        part = asked.get("subresource", "")
+        access = auth.Access(asked["verb"], asked.get("group", ""), asked["resource"] + (f"/{part}" if part else ""),
+                             asked.get("namespace", ""), asked.get("name", ""))
+        return answer(dump({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
+                            "metadata": {}, "spec": body["spec"],
+                            "status": {"allowed": self.rbac.allows(user, access)}}), 201)
 
     def _other(self, request, user):
         """Paths that are no resources: health, version, discovery, metrics."""

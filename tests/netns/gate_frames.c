@@ -191,6 +191,8 @@ static struct {
 	struct bpf_object *object;
 	int programs[2], vips, counts, n_cpus;
 	uint32_t ifindex;
+	uint32_t first; /* interface of the entry, which carries the VIP on ifindex as a further one, by also[slot]; 0: as its only one */
+	size_t slot;
 } kernel;
 
 static size_t bytes(const char *text, uint8_t *ret)
@@ -224,6 +226,10 @@ static void set_vip(const char *key_text, int state)
 		e.ifindex++;
 	if (state == NOWHERE)
 		e.ifindex = 0;
+	if (kernel.first) {
+		e.also[kernel.slot] = e.ifindex;
+		e.ifindex = kernel.first;
+	}
 	e.arp_until = open || state == ARP_ALONE ? until : 0;
 	e.ip_until = open || state == IP_ALONE ? until : 0;
 	e.redirect_until = state == REDIRECT_PAST ? now : state == REDIRECT || state == REDIRECT_OPEN ? later : 0;
@@ -321,6 +327,26 @@ static void test_whole_frames(void **state)
 			try_frame(&rows[i], frame, (uint32_t)bytes(rows[i].frame, frame), s, rows[i].want[s]);
 		}
 	}
+}
+
+/* Each of several interfaces that carry the VIP is as good as one alone; but in the own name it asks on the first only. */
+static void test_further_interfaces(void **state)
+{
+	uint8_t frame[FRAME_MAX];
+
+	(void)state;
+	kernel.first = kernel.ifindex + 7;
+	for (int s = 0; s < STATES; s++) {
+		for (kernel.slot = 0; kernel.slot < GATE_ALSO_MAX; kernel.slot++) {
+			set_state(s);
+			for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+				const char want = rows[i].want[s];
+
+				try_frame(&rows[i], frame, (uint32_t)bytes(rows[i].frame, frame), s, want == 'n' ? 'x' : want);
+			}
+		}
+	}
+	kernel.first = 0;
 }
 
 /* A frame of a bare Ethernet header BPF_PROG_TEST_RUN refuses (convert___skb_to_skb()). */
@@ -426,7 +452,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_map),
-		cmocka_unit_test(test_whole_frames),
+		cmocka_unit_test(test_whole_frames), cmocka_unit_test(test_further_interfaces),
 		cmocka_unit_test(test_cut_frames),
 		cmocka_unit_test(test_nameless),
 	};

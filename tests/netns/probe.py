@@ -356,7 +356,7 @@ class _Prober:
             [PYTHON, "-I", "-S", "-B", os.path.join(HERE, "prober.py"), self.kind,
              json.dumps(config)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
-            if self._read(10) != {"ready": True}:
+            if self._read(30) != {"ready": True}:
                 raise LabError(f"{self.kind} prober: no ready line")
         except BaseException:
             self.close()

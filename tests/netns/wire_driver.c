@@ -3,10 +3,14 @@
  * the network namespace it was started in; answers with lines and at last "ok" or "error <errno> <text>".
  *
  *	vips [IP]...                       in any order
+ *	held [IP]...                       those whose probes are heard
+ *	vips-many N IP                     N of each family, and one more; all of them held
+ *	forms                              from now on claims are printed with their form
+ *	neighbours INTERFACE MAC           the addresses it is known by
  *	links | no-links                   all links of the namespace are ours, or none
  *	probe INTERFACE OWN|- IP
- *	hear MS IP                         dispatches until a claim of that VIP is heard, for at most MS; prints the claims,
- *	                                   and at last the number of wake-ups
+ *	hear MS IP                         dispatches until a claim of that VIP is heard, for at most MS; prints the claims
+ *	                                   and probes, and at last the number of wake-ups
  *	dispatch                           once, ready or not; prints the claims
  *	announce INTERFACE IP FLAGS        prints the number of frames
  *	guard [IP INTERFACE]... | guard-many N | unguard      guard-many: N addresses from 198.18.0.0/15, all on lo */
@@ -23,6 +27,7 @@
 #include "netlink/announce_if.h"
 #include "netlink/arp_guard_if.h"
 #include "netlink/link_watch.h"
+#include "netlink/neigh_if.h"
 #include "netlink/wire_if.h"
 
 #define WORDS_MAX 64
@@ -31,7 +36,8 @@ struct driver {
 	struct wire_if *wire;
 	struct announce_if *announcer;
 	struct link_watch *watch;
-	struct nlsock *nft;
+	struct nlsock *nft, *route;
+	bool forms; /* claims are printed with their form */
 	char line[4096];
 	char *words[WORDS_MAX];
 	size_t n_words;
@@ -120,6 +126,65 @@ static int vips(struct driver *d)
 	return wire_if_vips(d->wire, ips, n);
 }
 
+static int held(struct driver *d)
+{
+	struct ip ips[WORDS_MAX];
+	size_t n = 0;
+
+	while (n + 1 < d->n_words) {
+		ips[n] = address(d, n + 1);
+		n++;
+	}
+	qsort(ips, n, sizeof(*ips), compare_ips);
+	return wire_if_held(d->wire, ips, n);
+}
+
+/* N addresses, every second one from 198.18.0.0 and 2001:db8:18:: on, as VIPs that are held; and one more VIP. */
+static int vips_many(struct driver *d)
+{
+	size_t n = number(d, 1, 50000);
+	struct ip *ips = calloc(2 * n + 1, sizeof(*ips));
+	int r;
+
+	if (!ips)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		uint8_t high = (uint8_t)((2 * i) >> 8), low = (uint8_t)(2 * i);
+
+		ips[i] = (struct ip){ IP_V4, { 198, (uint8_t)(18 + ((2 * i) >> 16)), high, low } };
+		ips[n + i] = (struct ip){ IP_V6, { 0x20, 0x01, 0x0d, 0xb8, 0, 0x18, [13] = (uint8_t)((2 * i) >> 16), high, low } };
+	}
+	ips[2 * n] = address(d, 2);
+	qsort(ips, 2 * n + 1, sizeof(*ips), compare_ips);
+	r = wire_if_vips(d->wire, ips, 2 * n + 1);
+	if (r == 0)
+		r = wire_if_held(d->wire, ips, 2 * n + 1);
+	free(ips);
+	return r;
+}
+
+static int forms(struct driver *d)
+{
+	d->forms = true;
+	return 0;
+}
+
+/* Who is it, by the neighbour table? */
+static int neighbours(struct driver *d)
+{
+	struct neigh_query q = { .ifindex = link_named(d, word(d, 1))->index };
+	char text[IP_TEXT_MAX];
+	int r;
+
+	if (sscanf(word(d, 2), "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &q.mac[0], &q.mac[1], &q.mac[2], &q.mac[3], &q.mac[4],
+		   &q.mac[5]) != 6)
+		refuse("not a MAC", word(d, 2));
+	r = neigh_if_find(d->route, &q, &d->err);
+	for (size_t i = 0; r == 0 && i < q.n_found; i++)
+		puts(ip_format(&q.found[i], text));
+	return r;
+}
+
 static int links(struct driver *d)
 {
 	const struct link_state *s;
@@ -137,14 +202,20 @@ static int probe(struct driver *d)
 	return wire_if_probe(d->wire, l, &own, &vip, &d->err);
 }
 
+static const char *const form_names[] = {
+	[WIRE_ANSWER] = "answer", [WIRE_REQUEST] = "request", [WIRE_REPLY] = "reply",
+	[WIRE_ADVERT] = "advert", [WIRE_USE] = "use",	      [WIRE_PROBE] = "probe",
+};
+
 static void on_claim(void *ctx, const struct wire_claim *c)
 {
 	struct driver *d = ctx;
 	char text[IP_TEXT_MAX], name[IF_NAMESIZE];
 
-	printf("claim %s %02x:%02x:%02x:%02x:%02x:%02x %s %s\n", ip_format(&c->vip, text), c->mac[0], c->mac[1], c->mac[2],
-	       c->mac[3], c->mac[4], c->mac[5], if_indextoname((unsigned int)c->ifindex, name) ? name : "?",
-	       c->reply ? "reply" : "other");
+	printf("%s %s %02x:%02x:%02x:%02x:%02x:%02x %s %s", c->form == WIRE_PROBE ? "asked" : "claim",
+	       ip_format(&c->vip, text), c->mac[0], c->mac[1], c->mac[2], c->mac[3], c->mac[4], c->mac[5],
+	       if_indextoname((unsigned int)c->ifindex, name) ? name : "?", c->reply ? "reply" : "other");
+	printf("%s%s\n", d->forms ? " " : "", d->forms ? form_names[c->form] : "");
 	if (ip_eq(&c->vip, &d->awaited))
 		d->heard = true;
 }
@@ -229,6 +300,7 @@ static int run(struct driver *d)
 	} commands[] = {
 		{ "vips", vips }, { "links", links }, { "no-links", links }, { "probe", probe },
 		{ "hear", hear }, { "dispatch", dispatch }, { "announce", announce },
+		{ "held", held }, { "vips-many", vips_many }, { "forms", forms }, { "neighbours", neighbours },
 		{ "guard", guard }, { "guard-many", guard_many }, { "unguard", unguard },
 	};
 
@@ -243,7 +315,8 @@ int main(void)
 	struct driver d = { .n_words = 0 };
 
 	if (wire_if_new(&d.wire, &d.err) < 0 || announce_if_new(&d.announcer, &d.err) < 0 ||
-	    link_watch_new(&d.watch, &d.err) < 0 || nlsock_new(NETLINK_NETFILTER, &d.nft, &d.err) < 0) {
+	    link_watch_new(&d.watch, &d.err) < 0 || nlsock_new(NETLINK_NETFILTER, &d.nft, &d.err) < 0 ||
+	    nlsock_new(NETLINK_ROUTE, &d.route, &d.err) < 0) {
 		fprintf(stderr, "wire_driver: %s\n", d.err.text);
 		return 1;
 	}
@@ -262,5 +335,6 @@ int main(void)
 	announce_if_free(d.announcer);
 	link_watch_free(d.watch);
 	nlsock_free(d.nft);
+	nlsock_free(d.route);
 	return 0;
 }

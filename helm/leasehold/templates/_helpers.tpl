@@ -46,6 +46,81 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if eq .Values.sysctl "manage" }}
 {{- fail "\n\nsysctl: manage cannot work in a Pod, where /proc/sys is read-only; use\n  --set sysctlInit.enabled=true\n" }}
 {{- end }}
+{{- if .Values.bgp.enabled }}
+{{- if ne .Values.announce "bgp" }}
+{{- fail "\n\nbgp.enabled needs announce: bgp; add\n  --set announce=bgp\n" }}
+{{- end }}
+{{- if not .Values.bgp.image }}
+{{- fail "\n\nbgp.image is empty: name an image with BIRD 2 (docs/bgp.md says how to build one)\n" }}
+{{- end }}
+{{- if not (or .Values.bgp.peers .Values.bgp.config) }}
+{{- fail "\n\nbgp.peers is empty: say which routers the nodes speak to, for example\n  --set 'bgp.peers[0].address=192.0.2.1,bgp.peers[0].asn=64513'\n" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What BIRD may export, as JSON: {"list": [CIDR, ...]}. */}}
+{{- define "leasehold.bgpPrefixes" -}}
+{{- $list := .Values.bgp.prefixes -}}
+{{- if not $list -}}
+{{- $list = list -}}
+{{- range .Values.pool -}}
+{{- if contains "-" . -}}
+{{- fail (printf "\n\npool has the range %s, and BIRD knows prefixes alone: say what it may export, for example\n  --set 'bgp.prefixes={203.0.113.0/24}'\n" .) -}}
+{{- end -}}
+{{- $list = append $list (contains "/" . | ternary . (printf "%s/%s" . (contains ":" . | ternary "128" "32"))) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson (dict "list" $list) -}}
+{{- end }}
+
+{{/* BIRD 2's configuration: the VIPs on lo, to the routers; nothing is taken from them. */}}
+{{- define "leasehold.bird" -}}
+{{- if .Values.bgp.config -}}
+{{ .Values.bgp.config }}
+{{- else -}}
+{{- $four := list -}}
+{{- $six := list -}}
+{{- range (include "leasehold.bgpPrefixes" . | fromJson).list -}}
+{{- if contains ":" . -}}{{- $six = append $six (printf "%s{128,128}" .) -}}{{- else -}}{{- $four = append $four (printf "%s{32,32}" .) -}}{{- end -}}
+{{- end -}}
+log stderr { info, remote, warning, error, auth, fatal, bug };
+protocol device {}
+{{- if .Values.bgp.bfd }}
+protocol bfd {
+	interface "*" { interval 300 ms; multiplier 3; };
+}
+{{- end }}
+filter is_vip {
+{{- with $four }}
+	if net.type = NET_IP4 && net ~ [ {{ join ", " . }} ] then accept;
+{{- end }}
+{{- with $six }}
+	if net.type = NET_IP6 && net ~ [ {{ join ", " . }} ] then accept;
+{{- end }}
+	reject;
+}
+protocol direct vips {
+	interface "lo";
+	ipv4 { import filter is_vip; };
+	ipv6 { import filter is_vip; };
+}
+{{- range $i, $peer := .Values.bgp.peers }}
+protocol bgp router{{ add1 $i }} {
+	local as {{ int64 $.Values.bgp.asn }};
+	neighbor {{ $peer.address }} as {{ int64 $peer.asn }};
+	{{- with $peer.multihop }}
+	multihop {{ . }};
+	{{- end }}
+	hold time {{ $.Values.bgp.holdTime }};
+	connect retry time 5;
+	{{- if and $.Values.bgp.bfd (not $peer.multihop) }}
+	bfd on;
+	{{- end }}
+	{{ contains ":" $peer.address | ternary "ipv6" "ipv4" }} { import none; export where proto = "vips"; };
+}
+{{- end }}
+{{- end -}}
 {{- end }}
 
 {{/* The agent's configuration file.  Keys are the flags' names; toJson quotes what needs quoting. */}}
@@ -53,6 +128,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 pool: {{ toJson .Values.pool }}
 {{- with .Values.interface }}
 interface: {{ toJson . }}
+{{- end }}
+{{- with .Values.interfaceFor }}
+interface-for: {{ toJson . }}
+{{- end }}
+{{- if not (kindIs "invalid" .Values.interfaceExclude) }}
+interface-exclude: {{ toJson .Values.interfaceExclude }}
+{{- end }}
+{{- if ne .Values.interfaceMode "first" }}
+interface-mode: {{ .Values.interfaceMode }}
+{{- end }}
+{{- if ne .Values.interfaceSubnet "strict" }}
+interface-subnet: {{ .Values.interfaceSubnet }}
 {{- end }}
 {{- with .Values.apiServers }}
 api-server: {{ toJson . }}
@@ -71,6 +158,15 @@ load-balancer-class: {{ toJson .Values.loadBalancerClass }}
 default-class: {{ .Values.defaultClass }}
 dataplane: {{ .Values.dataplane }}
 announce: {{ .Values.announce }}
+{{- if eq .Values.announce "bgp" }}
+drain-time: {{ .Values.drainTime }}
+{{- end }}
+{{- if ne (int .Values.announceRate) 1000 }}
+announce-rate: {{ int .Values.announceRate }}
+{{- end }}
+{{- if ne (int .Values.conflictProbeRate) 20 }}
+conflict-probe-rate: {{ int .Values.conflictProbeRate }}
+{{- end }}
 ip-mode: {{ .Values.ipMode }}
 unmatched-ports: {{ .Values.unmatchedPorts }}
 counters: {{ .Values.counters | ternary "on" "off" | quote }}

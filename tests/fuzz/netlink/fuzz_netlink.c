@@ -21,6 +21,7 @@
 #include "netlink/nat_frame.h"
 #include "netlink/nat_udata.h"
 #include "netlink/nd_frame.h"
+#include "netlink/neigh_msg.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -127,6 +128,29 @@ static void try_claim(const void *data, size_t size)
 	assert(ip_eq(&claim.target, &again.target) && memcmp(claim.mac, again.mac, ND_MAC_LEN) == 0);
 }
 
+static void try_probe(const void *data, size_t size)
+{
+	const struct ip none = { .family = IP_NONE };
+	struct nd_claim probe, again;
+	uint8_t built[ND_FRAME_LEN];
+	size_t len;
+
+	if (nd_probe_parse(data, size, &probe) < 0)
+		return;
+	assert(probe.target.family == IP_V6 && probe.target.b[0] != 0xff);
+	len = nd_solicitation_build(probe.mac, &none, &probe.target, built);
+	assert(nd_probe_parse(built, len, &again) == 0);
+	assert(ip_eq(&probe.target, &again.target) && memcmp(probe.mac, again.mac, ND_MAC_LEN) == 0);
+}
+
+static void try_neighbour(const void *data, size_t size)
+{
+	struct neigh_msg m;
+
+	if (neigh_msg_parse(data, size, &m) == 0)
+		assert(m.ifindex > 0 && ip_len(&m.ip) > 0);
+}
+
 static void try_frames(void *data, size_t size)
 {
 	uint8_t built[ND_FRAME_LEN];
@@ -134,8 +158,10 @@ static void try_frames(void *data, size_t size)
 	struct nd_frame nd;
 
 	try_claim(data, size);
+	try_probe(data, size);
 	mend_checksum(data, size);
 	try_claim(data, size);
+	try_probe(data, size);
 	if (nd_frame_parse(data, size, &nd) == 0) {
 		nd_frame_build(&nd, built);
 		assert(memcmp(built, data, ND_FRAME_LEN) == 0);
@@ -227,6 +253,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 0:
 		try_addr(copy, size);
 		try_filter(copy, size);
+		try_neighbour(copy, size);
 		break;
 	case 1:
 		IGNORE(nat_elem_parse(copy, size, on_elem, NULL)); /* any result is right */

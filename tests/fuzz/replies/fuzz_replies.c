@@ -31,10 +31,14 @@ static void read_record(const char *text, size_t len)
 
 static void read_node(const char *text, size_t len)
 {
+	struct labels labels = { .v = { { .key = "rack" }, { .key = "topology.kubernetes.io/zone" } }, .n = 2 };
 	struct kube_node n;
 
-	if (node_decode(text, len, &n, NULL) == 0)
-		assert(n.rank >= -1 && n.rank <= 9 && strnlen(n.uid, sizeof(n.uid)) < sizeof(n.uid));
+	if (node_decode(text, len, &n, &labels, NULL) < 0)
+		return;
+	assert(n.rank >= -1 && n.rank <= 9 && strnlen(n.uid, sizeof(n.uid)) < sizeof(n.uid));
+	for (size_t i = 0; i < labels.n; i++)
+		assert(strnlen(labels.v[i].value, LABEL_VALUE_MAX) < LABEL_VALUE_MAX && (labels.v[i].there || !*labels.v[i].value));
 }
 
 static void read_lease(const char *text, size_t len)

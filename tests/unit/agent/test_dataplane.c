@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -249,6 +250,52 @@ static void test_an_audit_goes_on(void **state)
 	assert_int_equal(seen, 16);
 }
 
+/* A successor asks whether what it knows of is in the kernel; what comes while it is brought there is not waited for. */
+static void test_which_changes_the_kernel_has(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t first, second;
+
+	put(f, "web", 1, 1000, 13);
+	begin(f);
+	assert_true(dataplane_has(&f->d, dataplane_changes(&f->d)));
+	put(f, "web", 1, 1000, 13); /* as it was */
+	assert_true(dataplane_has(&f->d, dataplane_changes(&f->d)));
+	put(f, "web", 1, 2000, 13);
+	first = dataplane_changes(&f->d);
+	assert_false(dataplane_has(&f->d, first));
+	next(f, DATAPLANE_CHANGE);
+	dataplane_remove(&f->d, "default", "web");
+	second = dataplane_changes(&f->d);
+	assert_false(dataplane_has(&f->d, first));
+	end(f, 0);
+	assert_true(dataplane_has(&f->d, first));
+	assert_false(dataplane_has(&f->d, second));
+	next(f, DATAPLANE_CHANGE);
+	end(f, -ETIMEDOUT);
+	assert_false(dataplane_has(&f->d, second));
+	f->d.retry_at = mono_now();
+	next(f, DATAPLANE_READ);
+	assert_false(dataplane_has(&f->d, first));
+	end(f, 0);
+	assert_true(dataplane_has(&f->d, second));
+	end_audit(f);
+}
+
+/* Changed and changed back: there is no job, and nothing to wait for. */
+static void test_a_change_taken_back_is_in_the_kernel(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "web", 1, 1000, 13);
+	begin(f);
+	put(f, "other", 2, 1000, 13);
+	assert_false(dataplane_has(&f->d, dataplane_changes(&f->d)));
+	dataplane_remove(&f->d, "default", "other");
+	assert_false(more(f));
+	assert_true(dataplane_has(&f->d, dataplane_changes(&f->d)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +305,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_changes_that_a_reading_takes_along, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_an_audit_in_parts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_an_audit_goes_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_which_changes_the_kernel_has, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_change_taken_back_is_in_the_kernel, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

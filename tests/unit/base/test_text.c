@@ -131,11 +131,32 @@ static void test_compare(void **state)
 	assert_false(text_starts("ab", "abc") || text_starts("xab", "ab"));
 }
 
+static void test_matches(void **state)
+{
+	static const struct {
+		const char *pattern, *text;
+		bool want;
+	} rows[] = {
+		{ "", "", true },	    { "", "a", false },		{ "a", "", false },	   { "eth0", "eth0", true },
+		{ "eth0", "eth01", false }, { "eth01", "eth0", false }, { "*", "", true },	   { "*", "abc", true },
+		{ "eth*", "eth", true },    { "eth*", "eth12", true },	{ "eth*", "xeth1", false }, { "*.7", "bond0.7", true },
+		{ "*.7", "bond0.70", false }, { "?", "", false },	{ "?", "a", true },	   { "?", "ab", false },
+		{ "a?c", "abc", true },	    { "a*b*c", "axxbyybzc", true }, { "a*b*c", "axxbyy", false }, { "**a", "bba", true },
+		{ "a*", "b", false },	    { "*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false }, { "[a]", "a", false },
+		{ "*", "*", true },	    { "??*", "a", false },	{ "*?", "a", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (text_matches(rows[i].pattern, rows[i].text) != rows[i].want)
+			fail_msg("\"%s\" and \"%s\"", rows[i].pattern, rows[i].text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers), cmocka_unit_test(test_durations), cmocka_unit_test(test_of_ms),
-		cmocka_unit_test(test_copy),	cmocka_unit_test(test_compare),
+		cmocka_unit_test(test_copy),	cmocka_unit_test(test_compare), cmocka_unit_test(test_matches),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -101,7 +101,7 @@ static inline void make_cluster(struct cluster *c, uint64_t seed)
 				       .node = chance(&p, 80) ? "here" : chance(&p, 50) ? "" : NULL,
 				       .zone = chance(&p, 80) ? "z1" : chance(&p, 50) ? "" : NULL, .weights = c->node_weights,
 				       .n_weights = below(&p, 3), .snat_to_vip = chance(&p, 70), .routed = chance(&p, 20),
-				       .counters = chance(&p, 50), .homes = { below(&p, 3), below(&p, 3) } };
+				       .counters = chance(&p, 50), .homes = { { below(&p, 3), below(&p, 2) * 5 }, { below(&p, 3) } } };
 	if (chance(&p, 80))
 		c->in.ips[c->in.n_ips++] = make_v6(below(&p, 4));
 	if (chance(&p, 80))

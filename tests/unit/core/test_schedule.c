@@ -63,6 +63,22 @@ static void test_stall(void **state)
 	assert_true(mono_diff_ms(now, T0) >= 8000 + 500 + 30000);
 }
 
+static void test_steady_waits_for_company(void **state)
+{
+	struct prng p = { 19 };
+	struct schedule s;
+
+	(void)state;
+	schedule_start(&s, T0);
+	for (size_t i = 0; i < 6; i++) {
+		assert_false(schedule_steady(&s));
+		assert_int_equal(schedule_wake(&s).ns, s.next.ns); /* the burst is on time */
+		schedule_sent(&s, s.next, &p);
+	}
+	assert_true(schedule_steady(&s));
+	assert_int_equal(mono_diff_ms(schedule_wake(&s), s.next), 250);
+}
+
 static void test_restart(void **state)
 {
 	struct prng p = { 17 };
@@ -80,11 +96,37 @@ static void test_restart(void **state)
 	assert_int_equal(mono_diff_ms(s.next, later), 100);
 }
 
+/* A defence: one round at once, whatever was due; it brings no burst with it, and takes none away. */
+static void test_once(void **state)
+{
+	struct prng p = { 17 };
+	struct schedule s;
+	mono_t now;
+
+	(void)state;
+	schedule_start(&s, T0);
+	schedule_sent(&s, T0, &p);
+	now = mono_add_ms(T0, 20);
+	schedule_once(&s, now);
+	assert_true(mono_reached(now, s.next));
+	schedule_sent(&s, now, &p);
+	assert_int_equal(mono_diff_ms(s.next, T0), 300); /* instead of the round at 0.1 s */
+	while (!schedule_steady(&s))
+		schedule_sent(&s, s.next, &p);
+	now = mono_add_ms(s.next, -10000);
+	schedule_once(&s, now);
+	assert_int_equal(schedule_wake(&s).ns, now.ns);
+	schedule_sent(&s, now, &p);
+	assert_true(schedule_steady(&s));
+	assert_in_range(mono_diff_ms(s.next, now), 30000, 60000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_burst_on_time),
+		cmocka_unit_test(test_once), cmocka_unit_test(test_burst_on_time),
 		cmocka_unit_test(test_steady),
+		cmocka_unit_test(test_steady_waits_for_company),
 		cmocka_unit_test(test_stall),
 		cmocka_unit_test(test_restart),
 	};

@@ -190,12 +190,20 @@ static void check_frontends(const struct cluster *c, const struct nat_service *s
 		assert_true(frontend_cmp(&s->frontends[i - 1], &s->frontends[i]) < 0);
 }
 
+static bool is_home(const uint32_t homes[static PLACE_MAX], uint32_t ifindex)
+{
+	for (size_t i = 0; i < PLACE_MAX && homes[i]; i++)
+		if (homes[i] == ifindex)
+			return true;
+	return false;
+}
+
 /* Whether the member belongs to the Service, read off the frontends and the input. */
 static bool is_vip(const struct cluster *c, const struct nat_member *m)
 {
 	for (size_t i = 0; i < c->in.n_ips; i++)
 		if (ip_eq(&c->in.ips[i], &m->ip))
-			return m->kind != NAT_HOME || (c->in.homes[i] && m->ifindex == c->in.homes[i]);
+			return m->kind != NAT_HOME || is_home(c->in.homes[i], m->ifindex);
 	return false;
 }
 
@@ -307,9 +315,10 @@ static void check_members(const struct cluster *c, const struct nat_service *s)
 				assert_int_equal(listed(s, &m), belongs(c, s, &m));
 			}
 		}
-		for (size_t i = 0; i < c->in.n_ips; i++) {
-			const struct nat_member m = { .ip = c->in.ips[i], .kind = kind,
-						      .ifindex = kind == NAT_HOME ? c->in.homes[i] : 0 };
+		for (size_t i = 0; i < c->in.n_ips * PLACE_MAX; i++) {
+			const size_t at = i / PLACE_MAX;
+			const struct nat_member m = { .ip = c->in.ips[at], .kind = kind,
+						      .ifindex = kind == NAT_HOME ? c->in.homes[at][i % PLACE_MAX] : 0 };
 
 			assert_int_equal(listed(s, &m), belongs(c, s, &m));
 		}
@@ -462,7 +471,7 @@ static void test_eq(void **state)
 		if (seed % 4 == 0)
 			d.service.client_connections ^= 1;
 		else if (seed % 4 == 1)
-			d.in.homes[0] ^= 1;
+			d.in.homes[0][0] ^= 1;
 		else if (seed % 4 == 2)
 			d.service.balance = (enum balance)((d.service.balance + 1) % 4);
 		else if (d.slices[0].n_endpoints > 0)

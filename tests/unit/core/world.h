@@ -501,7 +501,7 @@ static inline struct wanted_input world_input(const struct world *w, const struc
 
 	for (size_t k = 0; k < n_ips; k++) {
 		in.ips[k] = ips[k];
-		in.homes[k] = w->home;
+		in.homes[k][0] = w->home;
 	}
 	for (size_t i = 0; i < w->n_slices; i++) { /* sorted by Service: they stand together */
 		const struct slice *slice = w->slice_list[i];

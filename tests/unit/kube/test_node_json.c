@@ -43,10 +43,43 @@ static void test_rows(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct kube_node n;
 
-		assert_int_equal(node_decode(rows[i].json, strlen(rows[i].json), &n, NULL), 0);
+		assert_int_equal(node_decode(rows[i].json, strlen(rows[i].json), &n, NULL, NULL), 0);
 		if (memcmp(&n, &rows[i].want, sizeof(n)) != 0)
 			fail_msg("%s", rows[i].json);
 	}
+}
+
+/* Only labels that were asked for are kept; what a value cannot be is not there. */
+static void test_labels(void **state)
+{
+	static const struct {
+		const char *json, *rack, *zone; /* NULL = not there */
+	} rows[] = {
+		{ "{}", NULL, NULL },
+		{ LABELS("\"rack\":\"a\""), "a", NULL },
+		{ LABELS("\"rack\":\"\",\"other\":\"x\",\"example.com/zone\":\"z-1\""), "", "z-1" },
+		{ LABELS("\"rack\":7,\"example.com/zone\":null"), NULL, NULL },
+		{ LABELS("\"rack\":\"" LONG "\""), NULL, NULL },
+		{ LABELS("\"rack\":\"a\\u0000b\""), NULL, NULL },
+		{ NOTES("\"rack\":\"a\""), NULL, NULL },
+	};
+	struct labels labels = { .v = { { .key = "rack", .there = true, .value = "of before, longer" }, { .key = "example.com/zone" } },
+				 .n = 2 };
+	struct kube_node n;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *const want[] = { rows[i].rack, rows[i].zone };
+
+		assert_int_equal(node_decode(rows[i].json, strlen(rows[i].json), &n, &labels, NULL), 0);
+		for (size_t k = 0; k < 2; k++) {
+			assert_int_equal(labels.v[k].there, want[k] != NULL);
+			assert_string_equal(labels.v[k].value, want[k] ? want[k] : "");
+		}
+	}
+	assert_int_equal(node_decode(LABELS("\"rack\":\"a\""), strlen(LABELS("\"rack\":\"a\"")), &n, &labels, NULL), 0);
+	assert_int_equal(node_decode("{", 1, &n, &labels, NULL), -EINVAL);
+	assert_string_equal(labels.v[0].value, "a");
 }
 
 static void test_refused(void **state)
@@ -59,14 +92,14 @@ static void test_refused(void **state)
 		struct err_info err = ERR_INFO_INIT;
 		struct kube_node n;
 
-		assert_int_equal(node_decode(rows[i], strlen(rows[i]), &n, &err), -EINVAL);
+		assert_int_equal(node_decode(rows[i], strlen(rows[i]), &n, NULL, &err), -EINVAL);
 		assert_true(*err.text);
 	}
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows), cmocka_unit_test(test_refused) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rows), cmocka_unit_test(test_labels), cmocka_unit_test(test_refused) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,6 +49,14 @@ static struct kube_record full(void)
 	r.n_macs = RECORD_MACS_MAX;
 	for (size_t i = 0; i < r.n_macs; i++)
 		memcpy(r.macs[i], (uint8_t[]){ 2, 0, 0xab, 0xcd, 0xef, (uint8_t)i }, LINK_MAC_LEN);
+	r.n_addresses = RECORD_ADDRESSES_MAX;
+	for (size_t i = 0; i < r.n_addresses; i++)
+		r.addresses[i] = (struct ip){ i % 2 ? IP_V6 : IP_V4, { 0x20, 1, 0x0d, (uint8_t)i } };
+	r.n_busiest = RECORD_BUSIEST_MAX;
+	for (size_t i = 0; i < r.n_busiest; i++) /* half of them IPv6, whose texts are longest */
+		r.busiest[i] = (struct ip){ i % 2 ? IP_V6 : IP_V4, { 192, 0, 2, (uint8_t)i } };
+	for (size_t i = 1; i < r.n_busiest; i += 2)
+		memset(r.busiest[i].b, 0xa1 + (int)i, 16);
 	r.n_answers = RECORD_ANSWERS_MAX;
 	for (size_t i = 0; i < r.n_answers; i++) {
 		snprintf(r.answers[i].lease, sizeof(r.answers[i].lease), "leasehold-group-%zu", i);
@@ -88,7 +96,7 @@ static void test_rewrite(void **state)
 	static const char old[] =
 		"{\"metadata\":{\"name\":\"leasehold-node-a\",\"labels\":{\"leasehold.io/kind\":\"node\",\"team\":\"a\"},"
 		"\"annotations\":{\"leasehold.io/rank\":\"3\",\"leasehold.io/macs\":\"02:00:00:00:00:01\","
-		"\"leasehold.io/leaving\":\"true\",\"leasehold.io/prepared\":\"l=1!no\",\"x\":\"y\"}%s},\"spec\":{\"p\":1}}";
+		"\"leasehold.io/leaving\":\"true\",\"leasehold.io/busiest\":\"192.0.2.1\",\"leasehold.io/prepared\":\"l=1!no\",\"x\":\"y\"}%s},\"spec\":{\"p\":1}}";
 	struct lease_keep keep = LEASE_KEEP_INIT;
 	struct buf body = BUF_INIT(64 * 1024);
 	struct kube_record r, back;
@@ -105,7 +113,7 @@ static void test_rewrite(void **state)
 		assert_int_equal(keep.owned, owned);
 		buf_reset(&body);
 		through_lease(&r, &keep, &body, &back);
-		assert_int_equal(back.n_macs + back.n_answers + back.rank + back.leaving, 0);
+		assert_int_equal(back.n_macs + back.n_busiest + back.n_answers + back.rank + back.leaving, 0);
 		assert_non_null(strstr(buf_text(&body), "\"x\":\"y\""));
 		assert_non_null(strstr(buf_text(&body), "\"team\":\"a\""));
 		assert_non_null(strstr(buf_text(&body), "\"p\":1"));
@@ -143,6 +151,35 @@ static void test_macs(void **state)
 		decode(notes, &r);
 		if (r.n_macs != rows[i].n)
 			fail_msg("\"%s\": %zu", rows[i].text, r.n_macs);
+	}
+}
+
+static void test_busiest(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t n;
+		uint8_t last; /* byte of an IPv4 address: of the last one */
+	} rows[] = {
+		{ "", 0, 0 },
+		{ "192.0.2.7", 1, 7 },
+		{ "192.0.2.7,2001:db8::7,192.0.2.8", 3, 8 },
+		{ "192.0.2.7,,nonsense,192.0.2.,192.0.2.9/32, 192.0.2.10,192.0.2.11", 2, 11 },
+		{ "1111111111111111111111111111111111111111111111111111111111111111,192.0.2.1", 1, 1 },
+		{ ",", 0, 0 },
+	};
+	struct kube_record r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char notes[256];
+
+		snprintf(notes, sizeof(notes), "\"leasehold.io/busiest\":\"%s\"", rows[i].text);
+		decode(notes, &r);
+		if (r.n_busiest != rows[i].n)
+			fail_msg("\"%s\": %zu", rows[i].text, r.n_busiest);
+		if (r.n_busiest > 0)
+			assert_int_equal(r.busiest[r.n_busiest - 1].b[3], rows[i].last);
 	}
 }
 
@@ -200,8 +237,12 @@ static void test_hostile(void **state)
 	buf_puts(&notes, "\",\"leasehold.io/prepared\":\"");
 	for (int i = 0; i < 100; i++)
 		buf_printf(&notes, "l%d=1!no,", i);
+	buf_puts(&notes, "\",\"leasehold.io/busiest\":\"");
+	for (int i = 0; i < 100; i++)
+		buf_printf(&notes, "192.0.2.%d,", i);
 	buf_puts(&notes, "\"");
 	decode(buf_text(&notes), &r);
+	assert_int_equal(r.n_busiest, RECORD_BUSIEST_MAX);
 	assert_int_equal(r.n_macs, RECORD_MACS_MAX);
 	assert_int_equal(r.n_answers, RECORD_ANSWERS_MAX);
 	buf_reset(&notes);
@@ -222,6 +263,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_rewrite), cmocka_unit_test(test_macs),
+		cmocka_unit_test(test_busiest),
 		cmocka_unit_test(test_answers),	   cmocka_unit_test(test_hostile),
 	};
 

@@ -61,6 +61,7 @@ static void test_round_trip(void **state)
 		assert_int_equal(m.addr.prefix_len, ip_len(&ip) * 8);
 		assert_true(m.addr.ours);
 		assert_false(m.gone);
+		assert_true(m.addr.dynamic);
 		assert_int_equal(m.valid_s, 86400);
 		assert_int_equal(m.preferred_s, ip.family == IP_V4 ? 86400 : 0);
 		assert_int_equal(m.flags, IFA_F_NOPREFIXROUTE | (ip.family == IP_V6 ? IFA_F_NODAD : 0));
@@ -91,6 +92,7 @@ static void test_kernels_own(void **state)
 	assert_int_equal(m.addr.index, 2);
 	assert_false(m.addr.ours);
 	assert_int_equal(m.flags, IFA_F_PERMANENT);
+	assert_false(m.addr.dynamic);
 	assert_int_equal(m.valid_s, ADDR_FOREVER);
 	memcpy(bytes, permanent, sizeof(bytes));
 	bytes[4] = RTM_DELADDR;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_frames.c: ARP, NA and NS frames byte for byte (checksums were computed by scapy), read back, and refused in every
- * other form; and of others' advertisements, what they claim. */
+ * other form; and of others' advertisements and
+ * probes, what they claim. */
 #include "netlink/arp_frame.h"
 #include "netlink/nd_frame.h"
 
@@ -284,6 +285,49 @@ static void test_no_claims_though_the_checksum_is_right(void **state)
 	}
 }
 
+/* ---- probes: of duplicate address detection ---- */
+
+static int parse_probe(const void *data, size_t len)
+{
+	struct nd_claim c;
+
+	return nd_probe_parse(data, len, &c);
+}
+
+static void test_probes(void **state)
+{
+	const struct ip none = { .family = IP_NONE }, own = address("fe80::1"), target = address("2001:db8::c8");
+	uint8_t buf[ND_FRAME_LEN + 18] = { 0 };
+	size_t len = nd_solicitation_build(mac, &none, &target, buf);
+	struct nd_claim c;
+
+	(void)state;
+	assert_int_equal(len, ND_PROBE_LEN);
+	assert_int_equal(nd_probe_parse(buf, sizeof(buf), &c), 0); /* padded as on the wire */
+	assert_true(ip_eq(&c.target, &target));
+	assert_memory_equal(c.mac, mac, 6);
+	assert_no_part(buf, len, parse_probe);
+	try_changes(buf, len, parse_probe);
+	assert_int_equal(parse_claim(buf, len), -EBADMSG);
+	/* RFC 7527's nonce, which Linux sends. */
+	memcpy(buf + AT_OPTION, "\x0e\1\1\2\3\4\5\6", 8);
+	buf[AT_PAYLOAD_LEN + 1] = 32;
+	mend_checksum(buf, 32);
+	assert_int_equal(parse_probe(buf, len + 8), 0);
+	/* RFC 4861 section 7.1.1: not from :: with a source link-layer address. */
+	buf[AT_OPTION] = 1;
+	mend_checksum(buf, 32);
+	assert_int_equal(parse_probe(buf, len + 8), -EBADMSG);
+	/* Whoever asks in its own name is about to talk to it. */
+	len = nd_solicitation_build(mac, &own, &target, buf);
+	assert_int_equal(parse_probe(buf, len), -EBADMSG);
+	/* To another group than the target's. */
+	len = nd_solicitation_build(mac, &none, &target, buf);
+	buf[AT_DEST + 1] = 5;
+	mend_checksum(buf, 24);
+	assert_int_equal(parse_probe(buf, len), -EBADMSG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +336,7 @@ int main(void)
 		cmocka_unit_test(test_na_read),	   cmocka_unit_test(test_ns_bytes),
 		cmocka_unit_test(test_claims),	   cmocka_unit_test(test_no_claims),
 		cmocka_unit_test(test_no_claims_though_the_checksum_is_right),
+		cmocka_unit_test(test_probes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -119,9 +119,16 @@ static void test_defaults(void **state)
 	assert_int_equal(s.default_v4, 2);
 	assert_int_equal(s.default_v6, 5);
 	assert_true(s.default_v6_from_ra);
+	assert_int_equal(s.default_v6_ra, 6); /* its own, not that of the preferred route */
+	link_table_put_default(&t, IP_V6, 6, 2048, true);
+	assert_int_equal(link_table_state(&t).default_v6_ra, 6);
+	for (int index = 7; index >= 6; index--) { /* of several none speaks for the others */
+		link_table_put_default(&t, IP_V6, index, 1024, true);
+		assert_int_equal(link_table_state(&t).default_v6_ra, 0);
+	}
 	link_table_reset_defaults(&t);
 	s = link_table_state(&t);
-	assert_int_equal(s.default_v4 + s.default_v6, 0);
+	assert_int_equal(s.default_v4 + s.default_v6 + s.default_v6_ra, 0);
 	assert_false(s.default_v6_from_ra);
 }
 
