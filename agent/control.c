@@ -254,7 +254,7 @@ int control_query(const char *dir, const char *line, mono_t until, struct buf *o
 	AUTO(close_fdp) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a;
 	char chunk[16384];
-	ssize_t n;
+	ssize_t n = 0;
 	int r = socket_address(dir, &a, err);
 
 	if (r < 0)
