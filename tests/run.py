@@ -40,9 +40,13 @@ class Counts:
 
 
 def run(command, timeout, env=None):
-    """Exit status and output (also shown); a command that outlives its time is ended with its group and fails."""
-    child = subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                             errors="replace", start_new_session=True, env={**os.environ, **(env or {})})
+    """Exit status and output (also shown); a command that outlives its time is ended with its group and fails, and so does
+    one that cannot be run: its program was not built."""
+    try:
+        child = subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                 errors="replace", start_new_session=True, env={**os.environ, **(env or {})})
+    except OSError as reason:
+        return 127, f"{reason}\n"
     try:
         out, _ = child.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The second try of tests/run.py, on small suites that pytest really runs."""
+"""How tests/run.py counts: second tries, on small suites that pytest really runs, and programs that are not there."""
 
 import textwrap
 
@@ -117,3 +117,10 @@ def test_a_suite_that_does_not_end_has_failed(tmp_path, capsys):
     counts = run.Counts()
     run.pytest(counts, "slow", [str(tmp_path)], 3)
     assert counts.failed == 1 and "ended after 3 s" in capsys.readouterr().out
+
+
+def test_a_program_that_was_not_built_fails_and_the_rest_goes_on(tmp_path, capsys):
+    counts = run.Counts()
+    run.one(counts, "the simulation", [str(tmp_path / "sim"), "--seeds", "1"])
+    assert (counts.passed, counts.failures) == (0, ["the simulation"])
+    assert "No such file or directory" in capsys.readouterr().out
