@@ -16,14 +16,6 @@
 
 /* ---- interfaces ---- */
 
-static const struct link *link_of(const struct link_state *s, int index)
-{
-	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].index == index)
-			return &s->links[i];
-	return NULL;
-}
-
 static struct announcer_link *find(const struct announcer *a, int ifindex)
 {
 	for (size_t i = 0; i < a->n_links; i++)
@@ -53,7 +45,7 @@ static void begin_step(struct announcer *a, const struct link_state *s)
 	for (size_t i = a->n_links; i-- > 0;) {
 		struct announcer_link *l = &a->links[i];
 
-		if (!link_of(s, l->ifindex)) {
+		if (!link_find(s, l->ifindex)) {
 			*l = a->links[--a->n_links];
 			continue;
 		}
@@ -139,7 +131,7 @@ static void set_router(struct announcer_link *l, struct vips *v, bool router, mo
 static bool look(struct announcer_link *l, struct vips *v, const struct link_state *s, mono_t now)
 {
 	static const char noarp[] = "the interface has IFF_NOARP: nobody can ask there";
-	const struct link *link = link_of(s, l->ifindex);
+	const struct link *link = link_find(s, l->ifindex);
 	bool before = l->router;
 	int router = 0;
 
@@ -197,7 +189,7 @@ static void announce(struct announcer *a, const struct link *l, const struct ip 
 void announcer_past_gate(struct announcer *a, const struct link_state *s, struct vip *vip)
 {
 	for (size_t i = 0; i < vip->n_at; i++) {
-		const struct link *link = vip->at[i].usable ? link_of(s, vip->at[i].ifindex) : NULL;
+		const struct link *link = vip->at[i].usable ? link_find(s, vip->at[i].ifindex) : NULL;
 		struct announcer_link *l = link ? need(a, link->index) : NULL;
 		int router = 0;
 
@@ -236,7 +228,7 @@ static mono_t offer(struct announcer *a, const struct vip *vip, uint32_t index, 
 /* Returns when the rest, or what is due next of those that went, may go. */
 static mono_t send_due(struct announcer *a, struct announcer_link *l, struct vips *v, const struct link_state *s, mono_t now)
 {
-	const struct link *link = link_of(s, l->ifindex);
+	const struct link *link = link_find(s, l->ifindex);
 	mono_t wake = MONO_NEVER;
 	size_t i;
 

@@ -202,9 +202,10 @@ static struct conflict_entry *add(struct conflicts *c, const struct conflict_row
 
 static void place_name(const struct link_state *s, struct conflict_row *row)
 {
-	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].index == row->ifindex)
-			IGNORE(text_copy(row->interface, sizeof(row->interface), s->links[i].name)); /* same size */
+	const struct link *l = link_find(s, row->ifindex);
+
+	if (l)
+		IGNORE(text_copy(row->interface, sizeof(row->interface), l->name)); /* same size */
 }
 
 /* It is a conflict of that kind from now on. */
@@ -281,10 +282,9 @@ static void end(struct conflicts *c, struct conflict_entry *e, const char *why, 
 /* kube-proxy's IPVS mode keeps every address of a Service on this device, which answers nobody. */
 static bool is_kube_proxys(const struct link_state *s, int ifindex)
 {
-	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].index == ifindex)
-			return text_eq(s->links[i].name, "kube-ipvs0");
-	return false;
+	const struct link *l = link_find(s, ifindex);
+
+	return l && text_eq(l->name, "kube-ipvs0");
 }
 
 static void see_address(struct agent *a, const struct link_state *s, const struct link_addr *addr, mono_t now)

@@ -14,14 +14,6 @@
 #define EXPIRY_SLACK_MS 2000 /* of the kernel's timers of addresses */
 #define RETRY_MS 1000
 
-static const struct link *link_of(const struct link_state *s, int ifindex)
-{
-	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].index == ifindex)
-			return &s->links[i];
-	return NULL;
-}
-
 /* ---- for the elections ---- */
 
 /* Where to ask for the VIP: on each of its interfaces that can send. */
@@ -31,7 +23,7 @@ static size_t targets_of(const struct agent *a, const struct vip *vip, struct wi
 	size_t n = 0;
 
 	for (size_t i = 0; i < vip->n_at; i++) {
-		const struct link *l = vip->at[i].usable ? link_of(s, vip->at[i].ifindex) : NULL;
+		const struct link *l = vip->at[i].usable ? link_find(s, vip->at[i].ifindex) : NULL;
 
 		if (l)
 			targets[n++] = (struct wire_target){ l, vip->at[i].own, vip->ip };

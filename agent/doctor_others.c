@@ -96,11 +96,8 @@ static void look_at_addrs(const struct doctor *d, const struct link_state *s, st
 {
 	for (size_t i = 0; i < s->n_addrs; i++) {
 		const struct link_addr *a = &s->addrs[i];
-		const struct link *l = NULL;
+		const struct link *l = link_find(s, a->index);
 
-		for (size_t k = 0; k < s->n_links; k++)
-			if (s->links[k].index == a->index)
-				l = &s->links[k];
 		if (a->ours || !l || text_eq(l->name, IPVS_LINK) || !in_pools(d->cfg, &a->ip))
 			continue;
 		if (ret->n_strangers == FACT_STRANGERS_MAX) {

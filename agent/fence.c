@@ -23,14 +23,6 @@ static bool mac_known(const uint8_t mac[static LINK_MAC_LEN])
 	return memcmp(mac, none, sizeof(none)) != 0;
 }
 
-static const struct link *link_of(const struct link_state *s, int ifindex)
-{
-	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].index == ifindex)
-			return &s->links[i];
-	return NULL;
-}
-
 static const struct group *group_of(const struct agent *a, const struct vip *vip)
 {
 	return vip->group < a->n_groups ? a->groups[vip->group] : NULL;
@@ -155,7 +147,7 @@ bool fence_answers(void *ctx, const struct vip *vip)
 
 static void add_place(struct agent *a, const struct link_state *s, int ifindex)
 {
-	const struct link *l = link_of(s, ifindex);
+	const struct link *l = link_find(s, ifindex);
 
 	for (size_t i = 0; i < a->n_gate_places; i++)
 		if (a->gate_places[i].ifindex == ifindex)

@@ -63,10 +63,7 @@ bool interfaces_update(struct interfaces *n, const struct config *c, const struc
 
 const char *interfaces_refusal(const struct link_state *s, const struct vip *vip, char *buf, size_t size)
 {
-	struct place p = { .why = vip->why };
+	const struct place p = { .why = vip->why, .refused = link_find(s, vip->refused) };
 
-	for (size_t i = 0; vip->refused && i < s->n_links; i++)
-		if (s->links[i].index == vip->refused)
-			p.refused = &s->links[i];
 	return place_why_text(s, &p, &vip->ip, buf, size);
 }

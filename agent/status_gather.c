@@ -11,27 +11,9 @@
 
 /* ---- links ---- */
 
-static const struct link *link_at(const struct agent *a, int ifindex)
-{
-	const struct link_state *s = link_watch_state(a->kernel.links);
-	size_t lo = 0, hi = s->n_links;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (s->links[mid].index == ifindex)
-			return &s->links[mid];
-		if (s->links[mid].index < ifindex)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return NULL;
-}
-
 const char *status_link_name(const struct agent *a, int ifindex, char name[static LINK_NAME_MAX])
 {
-	const struct link *l = link_at(a, ifindex);
+	const struct link *l = link_find(link_watch_state(a->kernel.links), ifindex);
 
 	IGNORE(text_copy(name, LINK_NAME_MAX, l ? l->name : "")); /* fits */
 	return name;
@@ -155,7 +137,7 @@ static void place_of(const struct agent *a, const struct vip *v, const struct vi
 /* Why no interface of this node carries it. */
 static void no_place(const struct agent *a, const struct vip *v, char why[static STATUS_WHY_MAX])
 {
-	const struct place p = { .why = v->why, .refused = v->refused ? link_at(a, v->refused) : NULL };
+	const struct place p = { .why = v->why, .refused = link_find(link_watch_state(a->kernel.links), v->refused) };
 
 	IGNORE(place_why_text(link_watch_state(a->kernel.links), &p, &v->ip, why, STATUS_WHY_MAX)); /* returns 'why' */
 }

@@ -19,12 +19,13 @@ void sysctls_again(struct sysctls *s)
 
 void sysctls_routes(struct sysctl_facts *f, const struct link_state *s, int ifindex)
 {
+	const struct link *ra = s->default_v6_from_ra ? link_find(s, s->default_v6_ra) : NULL;
+
 	f->default_v4_elsewhere = s->default_v4 != 0 && s->default_v4 != ifindex;
 	f->default_v6_from_ra = s->default_v6_from_ra;
 	f->ra_link[0] = '\0';
-	for (size_t i = 0; i < s->n_links && f->default_v6_from_ra; i++)
-		if (s->links[i].index == s->default_v6_ra)
-			memcpy(f->ra_link, s->links[i].name, sizeof(f->ra_link));
+	if (ra)
+		memcpy(f->ra_link, ra->name, sizeof(f->ra_link));
 }
 
 void sysctls_read(struct sysctl_facts *f)
@@ -56,15 +57,13 @@ bool sysctls_in_subnet(const struct link_state *s, int ifindex, const struct ip 
 static struct sysctl_facts *take_link(struct agent *a, const struct link_state *s, int ifindex)
 {
 	struct sysctls *y = &a->sysctls;
-	const struct link *l = NULL;
+	const struct link *l;
 	struct sysctl_facts *f;
 
 	for (size_t i = 0; i < y->n_links; i++)
 		if (y->indexes[i] == ifindex)
 			return &y->links[i];
-	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].index == ifindex)
-			l = &s->links[i];
+	l = link_find(s, ifindex);
 	if (!l || y->n_links == SYSCTLS_LINKS_MAX)
 		return NULL;
 	y->indexes[y->n_links] = ifindex;

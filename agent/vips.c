@@ -72,14 +72,6 @@ int vips_update(struct vips *v, const struct wanted_vip *wanted, size_t n)
 	return 0;
 }
 
-static const struct link *link_of(const struct link_state *s, int index)
-{
-	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].index == index)
-			return &s->links[i];
-	return NULL;
-}
-
 /* What the interface asks its neighbours with while it may not ask in the VIP's name. */
 static struct ip own_address(const struct link_state *s, int ifindex, uint8_t family)
 {
@@ -234,7 +226,7 @@ size_t vips_refresh_live(struct vips *v, struct kernel *k, bool (*answers)(void 
 			kernel_forget(k, &vip->ip);
 		live = vip->ready && answers(ctx, vip);
 		if (live != vip->live) {
-			const struct link *l = link_of(link_watch_state(k->links), vip_home(vip));
+			const struct link *l = link_find(link_watch_state(k->links), vip_home(vip));
 
 			log_event(LOG_INFO, live ? "vip_up" : "vip_down",
 				  live ? "this node answers for the VIP" : "this node no longer answers for the VIP",

@@ -60,3 +60,6 @@ struct link_state {
 	bool default_v6_from_ra;    /* some v6 default route came from a router advertisement */
 	int default_v6_ra;	    /* the interface of all of those; 0 = there are none, or of several */
 };
+
+/* NULL = none, and for index 0. */
+const struct link *link_find(const struct link_state *s, int index);

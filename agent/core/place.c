@@ -15,14 +15,6 @@ struct search {
 
 /* ---- one link ---- */
 
-static const struct link *link_of(const struct link_state *s, int index)
-{
-	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].index == index)
-			return &s->links[i];
-	return NULL;
-}
-
 /* What an address says of the interface's subnets.  Link-local ones are on every interface (RFC 4291, section 2.5.6;
  * RFC 3927) and say nothing. */
 static bool is_subnet(const struct link_addr *a)
@@ -42,7 +34,7 @@ static const struct link *link_that_holds(const struct link_state *s, const stru
 	/* the cheap ones first: most addresses are our own, or of the other family */
 	if (a->ours || a->ip.family != ip->family || !ip_in_prefix(ip, &a->ip, a->prefix_len) || !is_subnet(a))
 		return NULL;
-	l = link_of(s, a->index);
+	l = link_find(s, a->index);
 	return l && !l->loopback ? l : NULL;
 }
 
@@ -351,7 +343,7 @@ static void say_subnets(struct sentence *t, const struct link_state *s, const st
 
 static void say_refused(struct sentence *t, const struct link_state *s, const struct place *p, const struct ip *ip)
 {
-	const struct link *l = p->refused, *master = link_of(s, l->master);
+	const struct link *l = p->refused, *master = link_find(s, l->master);
 	char text[IP_TEXT_MAX];
 
 	if (p->why == PLACE_SUBNET) {

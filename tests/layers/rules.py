@@ -79,6 +79,7 @@ PURE_CALLS = re.compile(
 # inet_pton and inet_ntop, which are pure, too.
 PURE_BASE = {
     "ip": re.compile(r"$^"),
+    "link": re.compile(r"$^"),
     "mono": re.compile(r"$^"),
     "iptext": re.compile(r"inet_pton|inet_ntop|text_to_u64"),
     "text": re.compile(r"(__)?snprintf(_chk)?"),
