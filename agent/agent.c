@@ -21,6 +21,8 @@
 #include "agent/stop.h"
 #include "agent/version.h"
 
+#define LOOK_MS 2000 /* VIPs are looked at by then, whatever has been missed */
+
 /* ---- steps ---- */
 
 bool agent_holds(const struct agent *a, mono_t now)
@@ -82,7 +84,7 @@ static bool step_groups(struct agent *a, mono_t now)
 		if (!leader_holds(&g->leader, now))
 			leader_introduced(&g->leader, now, candidates_introduced(a->candidates, g->leader.seen.version));
 		/* What it holds it gives up only once its gate obeys this process. */
-		leader_fit(&g->leader, now, (able && g->able && g->placed) || (leader_holds(&g->leader, now) && !settled));
+		leader_fit(&g->leader, now, (able && g->able && g->place.placed) || (leader_holds(&g->leader, now) && !settled));
 		if (g->adopting)
 			group_adopt(g, now);
 		adopting |= g->adopting;
@@ -123,28 +125,22 @@ static size_t wanted_addrs(struct agent *a, mono_t now)
 	return n;
 }
 
-/* Whether this node has the network segments of each group's VIPs.  With all of them dead it is no candidate; with some it
- * holds what nobody else can hold better. */
-static void place_groups(struct agent *a)
+/* Whether this node has the network segments of each group's VIPs. */
+static void place_groups(struct agent *a, mono_t now)
 {
-	bool usable[GROUPS_MAX + GROUPS_OWN_MAX] = { false };
+	struct placement_seen seen[GROUPS_MAX + GROUPS_OWN_MAX] = { 0 };
 
-	for (size_t i = 0; i < a->n_groups; i++) {
-		a->groups[i]->placed = true;
-		a->groups[i]->impaired = false;
-	}
 	for (size_t i = 0; i < a->vips.n && !a->vips.routed; i++) {
 		const struct vip *vip = &a->vips.v[i];
-		struct group *g = vip->group < a->n_groups ? a->groups[vip->group] : NULL;
 
-		if (!g)
-			continue;
-		g->placed &= vip->n_at > 0 || !vip->published;
-		g->impaired |= !vip_usable(vip) && (vip->n_at > 0 || vip->published);
-		usable[vip->group] |= vip_usable(vip);
+		if (vip->group < a->n_groups)
+			placement_see(&seen[vip->group], vip->n_at > 0, vip_usable(vip), vip->published);
 	}
-	for (size_t i = 0; i < a->n_groups; i++)
-		a->groups[i]->placed &= !a->groups[i]->impaired || usable[i];
+	for (size_t i = 0; i < a->n_groups; i++) {
+		struct group *g = a->groups[i];
+
+		a->place_again |= placement_look(&g->place, &seen[i], g->number == 0, leader_holds(&g->leader, now));
+	}
 }
 
 void agent_place(struct agent *a, mono_t now)
@@ -155,7 +151,7 @@ void agent_place(struct agent *a, mono_t now)
 	a->fence_again = true;
 	moved = vips_place(&a->vips, link_watch_state(a->kernel.links), &a->interfaces.rules, now);
 	own_record_links(a);
-	place_groups(a);
+	place_groups(a, now);
 	if (!moved)
 		return;
 	forwarding_again(&a->forwarding);
@@ -163,11 +159,50 @@ void agent_place(struct agent *a, mono_t now)
 	a->places_changed = true;
 }
 
+void agent_look_again(struct agent *a)
+{
+	a->look.again = true;
+}
+
 static mono_t step_addrs(struct agent *a, mono_t now, bool adopting)
 {
 	if (a->routed.on ? !a->planned : adopting || (agent_holds(a, now) && !a->planned))
 		return MONO_NEVER;
 	return kernel_sync_addrs(&a->kernel, now, a->addrs, wanted_addrs(a, now));
+}
+
+static bool must_look(const struct agent *a, mono_t now, bool adopting)
+{
+	const struct look *l = &a->look;
+
+	return a->fence_again || mono_reached(now, l->at) || l->adopting != adopting || l->planned != a->planned || l->stop != a->stop ||
+	       a->routed.on;
+}
+
+/* Addresses, gate and readiness of each VIP.  Who holds answers until a time that comes by itself. */
+static mono_t look_at_vips(struct agent *a, mono_t now, bool adopting)
+{
+	struct look *l = &a->look;
+	size_t n_live;
+
+	if (!l->again)
+		return l->at;
+	l->again = false;
+	l->adopting = adopting;
+	l->planned = a->planned;
+	l->stop = a->stop;
+	l->at = mono_add_ms(now, LOOK_MS);
+	for (size_t i = 0; i < a->n_groups; i++)
+		if (mono_before(now, a->groups[i]->gate.arp_until))
+			l->at = mono_min(l->at, a->groups[i]->gate.arp_until);
+	l->at = mono_min(l->at, step_addrs(a, now, adopting));
+	n_live = vips_refresh_live(&a->vips, &a->kernel, fence_answers, a, now);
+	announcer_again(&a->announcer);
+	if (n_live > a->n_live)
+		busiest_rank(a);
+	a->publish.again |= n_live != a->n_live;
+	a->n_live = n_live;
+	return l->at;
 }
 
 static bool is_live(void *ctx, const struct ip *ip)
@@ -197,7 +232,7 @@ static const char *refused(void *ctx, const struct ip *ip)
 }
 
 /* Writes to the API what has become true.  Looking at all Services takes a while: only when something has changed. */
-static mono_t step_publish(struct agent *a, mono_t now, size_t n_live)
+static mono_t step_publish(struct agent *a, mono_t now)
 {
 	const struct publish_view view = { .decisions = a->decisions, .choices = a->choices,
 					   .allocator = holds_group(a, 0, NULL), .proxy = a->cfg->ip_mode == IP_MODE_PROXY,
@@ -206,7 +241,7 @@ static mono_t step_publish(struct agent *a, mono_t now, size_t n_live)
 
 	for (size_t i = 0; i < a->n_groups; i++)
 		held += group_holds(a->groups[i], now);
-	a->publish.again |= n_live != a->n_live || held != a->n_held || a->n_moving > 0;
+	a->publish.again |= held != a->n_held || a->n_moving > 0;
 	a->n_held = held;
 	if (!a->planned || !a->decisions || a->store.dirty)
 		return MONO_NEVER;
@@ -238,7 +273,6 @@ static mono_t step(struct agent *a, mono_t now)
 {
 	bool adopting = step_groups(a, now);
 	mono_t wake = adopting ? a->adopt_until : MONO_NEVER;
-	size_t n_live;
 
 	wake = mono_min(wake, step_control_plane(a, now));
 	wake = mono_min(wake, plan_step(a, now));
@@ -261,19 +295,16 @@ static mono_t step(struct agent *a, mono_t now)
 	wake = mono_min(wake, routed_step(a, now));
 	wake = mono_min(wake, rendezvous_step(a, now));
 	wake = mono_min(wake, former_gate_step(a, now));
+	a->look.again |= must_look(a, now, adopting);
 	wake = mono_min(wake, fence_step(a, now, adopting));
-	wake = mono_min(wake, step_addrs(a, now, adopting));
-	n_live = vips_refresh_live(&a->vips, &a->kernel, fence_answers, a, now);
+	wake = mono_min(wake, look_at_vips(a, now, adopting));
 	wake = mono_min(wake, conflicts_step(a, now));
 	for (size_t i = 0; i < a->n_groups; i++)
 		handover_step(a->groups[i], now);
-	if (n_live > a->n_live)
-		busiest_rank(a);
 	if (agent_holds(a, now)) {
 		wake = mono_min(wake, announcer_step(&a->announcer, &a->vips, link_watch_state(a->kernel.links), now));
-		wake = mono_min(wake, step_publish(a, now, n_live));
+		wake = mono_min(wake, step_publish(a, now));
 	}
-	a->n_live = n_live;
 	wake = mono_min(wake, own_record_step(a, now));
 	wake = mono_min(wake, spreading_step(a, now));
 	wake = mono_min(wake, stop_step(a, now));
@@ -301,6 +332,7 @@ static void look_at_clocks(struct agent *a)
 		leader_doubt(&a->groups[i]->leader, clocks.boot);
 	for (size_t i = 0; i < a->vips.n; i++)
 		vips_announce_again(&a->vips.v[i], clocks.boot); /* neighbours may have forgotten them meanwhile */
+	announcer_again(&a->announcer);
 }
 
 static int turn(struct agent *a)

@@ -70,6 +70,15 @@ struct plan_common {
 	uint64_t weights; /* candidates_changes() */
 };
 
+/* There may be thousands of VIPs, and hardly ever does one change: each is looked at when something has happened that may
+ * concern it, not in each turn of the loop. */
+struct look {
+	bool again;
+	mono_t at, guard_at; /* in any case: all of it; the ARP guard */
+	bool adopting, planned; /* when they were looked at last */
+	enum stop_state stop;
+};
+
 struct agent {
 	const struct config *cfg;
 	struct elect_config elect_cfg; /* identity and times */
@@ -146,6 +155,7 @@ struct agent {
 	bool place_again;    /* links or VIPs have changed */
 	uint64_t wires;	     /* wires_digest(), as last placed by */
 	struct kernel_addr *addrs; /* malloc, room for all VIPs: what this node is to have now */
+	struct look look;
 	size_t n_live;
 	size_t n_moving; /* VIPs whose record is to name another group */
 	unsigned int n_held; /* groups */
@@ -182,6 +192,9 @@ bool agent_ready(struct agent *a, struct buf *why);
 
 /* Links, addresses or VIPs have changed: which interface carries which VIP. */
 void agent_place(struct agent *a, mono_t now);
+
+/* Something has happened that may concern addresses, gate or readiness of VIPs: the next step looks at all. */
+void agent_look_again(struct agent *a);
 
 /* What the kernel refuses at present, "" = nothing. */
 const char *agent_kernel_problem(const struct agent *a);

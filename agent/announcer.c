@@ -249,6 +249,8 @@ mono_t announcer_step(struct announcer *a, struct vips *v, const struct link_sta
 {
 	mono_t wake = MONO_NEVER;
 
+	if (mono_before(now, a->due_at))
+		return a->due_at;
 	begin_step(a, s);
 	for (size_t i = 0; i < v->n; i++)
 		if (v->v[i].live)
@@ -257,8 +259,16 @@ mono_t announcer_step(struct announcer *a, struct vips *v, const struct link_sta
 		if (look(&a->links[i], v, s, now))
 			wake = now; /* bursts have begun that were not offered */
 		wake = mono_min(wake, send_due(a, &a->links[i], v, s, now));
+		if (a->links[i].looked && (a->links[i].v4 || a->links[i].v6))
+			wake = mono_min(wake, a->links[i].look_at);
 	}
+	a->due_at = wake;
 	return wake;
+}
+
+void announcer_again(struct announcer *a)
+{
+	a->due_at = (mono_t){ 0 };
 }
 
 /* ---- start and end ---- */

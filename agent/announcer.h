@@ -39,6 +39,7 @@ struct announcer {
 	struct metrics *metrics;
 	struct announcer_link *links; /* malloc */
 	size_t n_links;
+	mono_t due_at; /* nothing is due before */
 };
 
 /* rate: PACE_RATE_MIN to PACE_RATE_MAX.  Errors: as announce_if_new(). */
@@ -47,6 +48,9 @@ void announcer_fini(struct announcer *a);
 
 /* Sends what is due of live VIPs and may go now, at most ROUNDS_MAX rounds an interface.  Returns when to call again. */
 mono_t announcer_step(struct announcer *a, struct vips *v, const struct link_state *s, mono_t now);
+
+/* Schedules or VIPs have changed: the next step looks at all of them. */
+void announcer_again(struct announcer *a);
 
 /* Announces one VIP at once although this node does not answer for it, past the shut gate; nothing where that would be
  * faster than the rate: who is to hear it needs to hear of one VIP of its group. */

@@ -241,7 +241,7 @@ static void look_at_places(struct agent *a)
 	}
 	dataplane_sweep(&a->dataplane, is_known, &(struct known){ &a->store, 0 });
 	want_health_ports(a);
-	a->build_control = true;
+	a->build_control = control_plane_on(&a->control_plane);
 }
 
 void build_start(struct agent *a, bool places)

@@ -104,12 +104,13 @@ enum conflict_heard conflicts_heard(enum wire_form form)
 	return CONFLICT_CLAIM;
 }
 
-static void defend(struct vip *vip, struct wire_row *row, mono_t now)
+static void defend(struct agent *a, struct vip *vip, struct wire_row *row, mono_t now)
 {
 	mono_t at = conflict_defend(&row->defence, now);
 
 	for (size_t i = 0; i < vip->n_at; i++)
 		schedule_once(&vip->at[i].schedule, at);
+	announcer_again(&a->announcer);
 }
 
 /* Elsewhere, on a Pod's interface or a bridge of its own, the address is another host's own affair. */
@@ -138,7 +139,7 @@ static void weigh(struct agent *a, struct vip *vip, const struct wire_claim *c, 
 	if (!row || !heard_at_home(vip, c))
 		return;
 	if (verdict.what & CONFLICT_DEFEND)
-		defend(vip, row, now);
+		defend(a, vip, row, now);
 	if (verdict.what & CONFLICT_REPORT)
 		conflict_note(a, c, who, &verdict, now);
 }

@@ -35,7 +35,7 @@ static bool restarted_follower(const struct agent *a, const struct group *g, str
 	const struct candidate *to = NULL;
 	char node[LEASE_HOLDER_MAX];
 
-	if (w->gate.ip_until.ns > 0 || g->move.preparing || a->stop != STOP_NO ||
+	if (g->gate.ip_until.ns > 0 || g->move.preparing || a->stop != STOP_NO ||
 	    !mono_before(mono_now(), mono_add_ms(a->started, RESTART_REDIRECT_MS)))
 		return false;
 	if (lease_node(g->leader.seen.holder, node, sizeof(node)) && !text_eq(node, a->cfg->node_name))
@@ -43,32 +43,31 @@ static bool restarted_follower(const struct agent *a, const struct group *g, str
 	if (!to || to->n_macs != 1 || to->macs[0][0] & 1)
 		return false;
 	w->redirect_mac = to->macs[0];
-	w->gate.redirect_to = to->identity;
-	w->gate.redirect_until = mono_add_ms(a->started, RESTART_REDIRECT_MS);
+	w->redirect_until = mono_add_ms(a->started, RESTART_REDIRECT_MS);
 	return true;
 }
 
 static void fence_vip(struct agent *a, const struct vip *vip, const struct group *g)
 {
 	struct gate_wish w = { .ip = vip->ip, .ready = vip->ready, .loaded = dataplane_holds(&a->dataplane, &vip->ip),
-			       .own = vip->at[0].own };
+			       .own = vip->at[0].own, .group = GATE_GROUP_NONE };
 	const uint8_t *mac = vip->n_at == 1 && mac_known(vip->at[0].mac) ? vip->at[0].mac : NULL; /* else: no redirect */
 
 	for (size_t i = 0; i < vip->n_at; i++)
 		w.ifindexes[i] = vip->at[i].ifindex;
-	if (g)
-		w.gate = g->gate;
-	if (!g || vip->moving || a->stop >= STOP_WITHDRAWING)
-		w.gate.arp_until = w.gate.ip_until = (mono_t){ 0 };
-	if (!w.gate.redirect_to)
-		w.gate.redirect_to = "";
-	if (g && mac && mac_known(g->move.mac)) {
-		w.own_mac = mac;
+	if (g && !vip->moving && a->stop < STOP_WITHDRAWING)
+		w.group = g->gate_group;
+	if (g && mac && mac_known(g->move.mac) && g->gate.redirect_to && *g->gate.redirect_to) {
 		w.redirect_mac = g->move.mac;
+		w.redirect_until = g->gate.redirect_until;
 	}
-	if (g && mac && !w.redirect_mac && restarted_follower(a, g, &w))
-		w.own_mac = mac;
+	w.own_mac = w.redirect_mac || (g && mac && !mac_known(g->move.mac) && restarted_follower(a, g, &w)) ? mac : NULL;
 	gates_set(&a->gates, &w);
+}
+
+void fence_deadlines(struct agent *a, const struct group *g)
+{
+	gates_set_group(&a->gates, g->gate_group, g->gate.arp_until, g->gate.ip_until);
 }
 
 void fence_group(struct agent *a, const struct group *g)
@@ -234,7 +233,9 @@ mono_t fence_step(struct agent *a, mono_t now, bool adopting)
 		a->fence_again = r < 0;
 		wake = r < 0 ? mono_min(wake, mono_add_ms(now, RETRY_MS)) : wake;
 	}
-	wake = mono_min(wake, sync_guard(a, now, adopting));
+	if (a->look.again || mono_reached(now, a->look.guard_at))
+		a->look.guard_at = sync_guard(a, now, adopting);
+	wake = mono_min(wake, a->look.guard_at);
 	wake = mono_min(wake, tables_step(&a->tables, now));
 	if (adopting || a->fence_again)
 		return wake;

@@ -15,7 +15,11 @@ struct group;
 MUST_USE int fence_open(struct agent *a, struct err_info *err);
 void fence_close(struct agent *a);
 
-/* Brings the gate of the group's VIPs in line with its election; on the renewal path: never waits, never allocates. */
+/* Until when the group's VIPs may answer, as its election has it: one map update for all.  On the renewal path, as the next:
+ * never waits, never allocates. */
+void fence_deadlines(struct agent *a, const struct group *g);
+
+/* Brings what else the gate knows of the group's VIPs in line. */
 void fence_group(struct agent *a, const struct group *g);
 
 /* Interfaces, rows and guard follow VIPs and links.  adopting: leave alone what an earlier run of this node has attached,

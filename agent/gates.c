@@ -38,7 +38,7 @@ static struct gate_row *row_find(const struct gates *g, const struct ip *ip)
 	return NULL;
 }
 
-static void note_refusal(struct gates *g, const struct ip *ip, const struct err_info *err)
+static void note_refusal(struct gates *g, const struct err_info *err)
 {
 	static struct log_limit limit;
 	uint32_t left_out;
@@ -46,7 +46,7 @@ static void note_refusal(struct gates *g, const struct ip *ip, const struct err_
 	g->set_errors++;
 	if (log_limit(&limit, mono_now().ns, 5000, &left_out))
 		log_event(LOG_ERROR, "gate_refused", "the gate's map could not be changed; its last deadline stands",
-			  log_ip("vip", ip), log_str("error", err->text), log_int("left_out", left_out));
+			  log_str("error", err->text), log_int("left_out", left_out));
 }
 
 static void row_write(struct gates *g, struct gate_row *row, const struct gate_entry *e)
@@ -58,7 +58,7 @@ static void row_write(struct gates *g, struct gate_row *row, const struct gate_e
 	for (unsigned int i = 0; (r = gate_if_set(g->gate, &row->ip, e, &err)) == -EBUSY && i < BUSY_TRIES; i++)
 		;
 	if (r < 0) {
-		note_refusal(g, &row->ip, &err);
+		note_refusal(g, &err);
 		return;
 	}
 	row->entry = *e;
@@ -70,22 +70,57 @@ static uint64_t boot_ns(mono_t t)
 	return t.ns > 0 && !mono_is_never(t) ? (uint64_t)t.ns : 0;
 }
 
+uint32_t gates_group_new(struct gates *g)
+{
+	for (uint32_t i = 0; g->gate && i < GATE_GROUPS_MAX; i++) {
+		uint32_t n = (g->next_group + i) % GATE_GROUPS_MAX;
+
+		if (g->taken[n])
+			continue;
+		g->taken[n] = true;
+		g->next_group = n + 1;
+		return n;
+	}
+	return GATE_GROUP_NONE;
+}
+
+void gates_group_free(struct gates *g, uint32_t group)
+{
+	if (group == GATE_GROUP_NONE)
+		return;
+	gates_set_group(g, group, (mono_t){ 0 }, (mono_t){ 0 });
+	g->taken[group] = false;
+}
+
+void gates_set_group(struct gates *g, uint32_t group, mono_t arp_until, mono_t ip_until)
+{
+	const struct gate_group row = { .arp_until = boot_ns(arp_until), .ip_until = boot_ns(ip_until) };
+	struct err_info err = ERR_INFO_INIT;
+
+	if (group == GATE_GROUP_NONE || memcmp(&row, &g->groups[group], sizeof(row)) == 0)
+		return;
+	if (gate_if_set_group(g->gate, group, &row, &err) < 0)
+		note_refusal(g, &err);
+	else
+		g->groups[group] = row;
+}
+
 void gates_set(struct gates *g, const struct gate_wish *w)
 {
 	struct gate_row *row = g->gate ? row_find(g, &w->ip) : NULL;
-	struct gate_entry e = { .ifindex = (uint32_t)w->ifindexes[0] };
+	struct gate_entry e = { .ifindex = (uint32_t)w->ifindexes[0], .group = w->group };
 
 	if (!row)
 		return;
 	for (size_t i = 1; i < PLACE_MAX; i++)
 		e.also[i - 1] = (uint32_t)w->ifindexes[i];
-	if (w->ready && e.ifindex)
-		e.arp_until = boot_ns(w->gate.arp_until);
-	if ((w->ready || w->loaded) && e.ifindex)
-		e.ip_until = boot_ns(w->gate.ip_until);
+	if (w->ready && e.ifindex && w->group != GATE_GROUP_NONE)
+		e.may |= GATE_MAY_ARP;
+	if ((w->ready || w->loaded) && e.ifindex && w->group != GATE_GROUP_NONE)
+		e.may |= GATE_MAY_IP;
 	memcpy(e.own_addr, w->own.b, w->own.family == w->ip.family ? ip_len(&w->own) : 0);
-	if (w->redirect_mac && w->own_mac && *w->gate.redirect_to) {
-		e.redirect_until = boot_ns(w->gate.redirect_until);
+	if (w->redirect_mac && w->own_mac) {
+		e.redirect_until = boot_ns(w->redirect_until);
 		memcpy(e.redirect_mac, w->redirect_mac, sizeof(e.redirect_mac));
 		memcpy(e.own_mac, w->own_mac, sizeof(e.own_mac));
 	}
@@ -104,7 +139,7 @@ mono_t gates_open_until(const struct gates *g, const struct ip *vip)
 {
 	const struct gate_row *row = g->gate ? row_find(g, vip) : NULL;
 
-	return (mono_t){ row ? (int64_t)row->entry.arp_until : 0 };
+	return (mono_t){ row && row->entry.may & GATE_MAY_ARP ? (int64_t)g->groups[row->entry.group].arp_until : 0 };
 }
 
 bool gates_open(const struct gates *g, const struct ip *vip, mono_t now)
@@ -128,7 +163,7 @@ static int row_cmp(const void *a, const void *b)
 /* A row of the next table: what is there already, or a new one, shut. */
 static struct gate_row row_next(struct gates *g, const struct ip *ip, bool leftover)
 {
-	const struct gate_entry shut = { .ifindex = 0 };
+	const struct gate_entry shut = { .group = GATE_GROUP_NONE };
 	const struct gate_row *old = row_find(g, ip);
 	struct gate_row row = { .ip = *ip, .leftover = leftover };
 
@@ -150,7 +185,7 @@ static void drop_rows(struct gates *g, const struct ip *vips, size_t n, const st
 		if (!g->rows[i].written || ip_listed(vips, n, &g->rows[i].ip) || address_up(links, &g->rows[i].ip))
 			continue;
 		if (gate_if_unset(g->gate, &g->rows[i].ip, &err) < 0)
-			note_refusal(g, &g->rows[i].ip, &err);
+			note_refusal(g, &err);
 		else
 			g->rows[i].written = false;
 	}

@@ -3,8 +3,8 @@
  * what the election allows.
  *
  * Two halves.  gates_update() and gates_sync() prepare: rows of the map, filters on interfaces; they may allocate and
- * hand work to the worker thread.  gates_set() is the renewal path: one map update for a row that exists, nothing that
- * waits or allocates. */
+ * hand work to the worker thread.  gates_set_group() and gates_set() are the renewal path: one map update for a row that
+ * exists, nothing that waits or allocates. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,7 +16,6 @@
 #include "agent/core/place.h"
 #include "agent/loop.h"
 #include "agent/worker.h"
-#include "election/elect.h"
 #include "netlink/gate_if.h"
 
 /* A row of the map, as last written. */
@@ -60,6 +59,9 @@ struct gates {
 	struct worker *worker;
 	struct gate_row *rows; /* malloc; sorted by ip */
 	size_t n_rows;
+	struct gate_group groups[GATE_GROUPS_MAX]; /* as last written */
+	bool taken[GATE_GROUPS_MAX];
+	uint32_t next_group; /* in turn, so that a number is long out of use when it comes back */
 	struct gate_port *ports; /* malloc */
 	size_t n_ports;
 	struct gates_job job;
@@ -81,7 +83,8 @@ struct gate_wish {
 	bool ready;   /* data plane and address are up: ARP may be answered */
 	bool loaded;  /* the data plane is: IP may come */
 	struct ip own; /* what the interface asks neighbours with while ARP is shut; IP_NONE = none */
-	struct elect_gate gate;
+	uint32_t group; /* gates_group_new(); GATE_GROUP_NONE: it is shut */
+	mono_t redirect_until;
 	const uint8_t *own_mac;	     /* of the interface; NULL: no redirect */
 	const uint8_t *redirect_mac; /* of the node that it moves to; NULL: unknown, no redirect */
 };
@@ -95,6 +98,14 @@ void gates_fini(struct gates *g);
 /* Takes over the VIPs (sorted): new rows begin shut; a row whose VIP is gone stays, shut, while an address of ours with it
  * is up.  Those beyond GATE_VIPS_MAX get no row.  -ENOMEM: rows as before. */
 MUST_USE int gates_update(struct gates *g, const struct ip *vips, size_t n, const struct link_state *links);
+
+/* A number for a group, shut; GATE_GROUP_NONE: there is no gate, or no number is free. */
+uint32_t gates_group_new(struct gates *g);
+/* Shuts what is still of the group. */
+void gates_group_free(struct gates *g, uint32_t group);
+
+/* Until when the group's VIPs may answer, for all of them in one map update.  Never waits, never allocates. */
+void gates_set_group(struct gates *g, uint32_t group, mono_t arp_until, mono_t ip_until);
 
 /* Writes a VIP's row if it differs from what is there.  Never waits, never allocates. */
 void gates_set(struct gates *g, const struct gate_wish *wish);

@@ -13,14 +13,25 @@
 
 #define LEASE_CALLS_MAX 16 /* kept ready, 75-100 KB each with their connection */
 
+/* More than deadlines that have moved on. */
+static bool gate_turns(const struct elect_gate *from, const struct elect_gate *to, mono_t now)
+{
+	return mono_before(now, from->arp_until) != mono_before(now, to->arp_until) ||
+	       mono_before(now, from->ip_until) != mono_before(now, to->ip_until) || from->local != to->local ||
+	       from->redirect_until.ns != to->redirect_until.ns || from->redirect_to != to->redirect_to;
+}
+
 static void on_gate(void *ctx, const struct elect_gate *gate)
 {
 	struct group *g = ctx;
+	bool turns = gate_turns(&g->gate, gate, mono_now());
 
-	if (memcmp(&g->gate, gate, sizeof(*gate)) == 0)
-		return; /* most steps change nothing */
 	g->gate = *gate;
+	fence_deadlines(g->agent, g);
+	if (!turns)
+		return; /* a renewal, or nothing */
 	fence_group(g->agent, g);
+	agent_look_again(g->agent);
 }
 
 /* Services that this group's VIPs serve tell of the move once they are live here. */
@@ -160,7 +171,8 @@ int group_new(struct agent *a, unsigned int number, const struct ip *ip, struct 
 	g->agent = a;
 	g->number = number;
 	g->able = number != GROUPS_OWN;
-	g->placed = true;
+	g->gate_group = gates_group_new(&a->gates);
+	g->place = (struct placement)PLACEMENT_INIT;
 	if (number == GROUPS_OWN)
 		g->ip = *ip;
 	g->adopting = mono_before(mono_now(), a->adopt_until);
@@ -188,6 +200,7 @@ void group_free(struct group *g)
 {
 	if (!g)
 		return;
+	gates_group_free(&g->agent->gates, g->gate_group);
 	lease_view_remove(&g->agent->lease_view, &g->leader);
 	leader_fini(&g->leader);
 	free(g);

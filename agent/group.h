@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "agent/core/groups.h"
+#include "agent/core/placement.h"
 #include "agent/handover.h"
 #include "agent/leader.h"
 
@@ -17,11 +18,11 @@ struct group {
 	struct ip ip;
 	bool wanted; /* some record names it, or will */
 	bool able;   /* this node may hold it: it has an endpoint, where that is asked for */
-	bool placed; /* an interface of this node suits each of its VIPs that was ever up somewhere, and one of them is usable */
-	bool impaired; /* for some of them no interface is usable: another node is to have it, if there is a better one */
+	struct placement place; /* by the interfaces of its VIPs: whether this node may hold it, and whether another is to have it */
 	bool ending; /* not wanted any more: released, then freed */
 	struct leader leader;
 	struct elect_gate gate; /* what its VIPs may answer; borrows from the leader */
+	uint32_t gate_group;	/* gates_group_new() */
 	struct handover move;
 	bool adopting; /* leftovers of an earlier run are left alone until it is known who holds */
 	char took_over_from[LEASE_HOLDER_MAX]; /* the holder before us, "" = none */

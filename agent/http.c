@@ -8,7 +8,9 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
+#include "agent/base/auto.h"
 #include "agent/base/text.h"
 
 #define CONNECTIONS_MAX 16
@@ -92,11 +94,20 @@ static void on_ready(void *ctx, uint32_t events)
 	IGNORE(MHD_run(h->daemon)); /* fails only for a daemon in another mode */
 }
 
+/* A kernel without IPv6 (ipv6.disable=1) has no sockets for both families. */
+static bool knows_ipv6(void)
+{
+	AUTO(close_fdp) int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd >= 0 || errno != EAFNOSUPPORT;
+}
+
 int http_new(struct loop *loop, const struct ip_port *listen, const struct http_ops *ops, void *ctx, struct http **ret,
 	     struct err_info *err)
 {
 	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = htons(listen->port) };
 	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(listen->port) };
+	const bool only_v4 = listen->ip.family == IP_V4 || (listen->ip.family == IP_NONE && !knows_ipv6());
 	const union MHD_DaemonInfo *info;
 	struct http *h = calloc(1, sizeof(*h));
 	unsigned int flags = MHD_USE_EPOLL;
@@ -110,11 +121,11 @@ int http_new(struct loop *loop, const struct ip_port *listen, const struct http_
 	h->ctx = ctx;
 	memcpy(&four.sin_addr, listen->ip.b, sizeof(four.sin_addr));
 	memcpy(&six.sin6_addr, listen->ip.b, sizeof(six.sin6_addr));
-	if (listen->ip.family != IP_V4)
+	if (!only_v4)
 		flags |= listen->ip.family == IP_NONE ? MHD_USE_DUAL_STACK : MHD_USE_IPv6;
 	errno = 0;
 	h->daemon = MHD_start_daemon(flags, listen->port, NULL, NULL, on_request, h, MHD_OPTION_SOCK_ADDR,
-				     listen->ip.family == IP_V4 ? (void *)&four : (void *)&six,
+				     only_v4 ? (void *)&four : (void *)&six,
 				     MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
 				     CONNECTION_S, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1, MHD_OPTION_END);
 	if (!h->daemon) {

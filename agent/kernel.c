@@ -9,6 +9,7 @@
 
 #include "agent/base/log.h"
 #include "agent/base/text.h"
+#include "agent/core/lifetime.h"
 #include "netlink/addr_if.h"
 #include "netlink/ct_if.h"
 
@@ -64,12 +65,68 @@ static size_t addr_gone(struct addr_job *j)
 	return n;
 }
 
-/* Whether somebody else has put it there must be looked for where an address of the kind was seen, or turns up. */
-static int add(const struct addr_job *j, const struct addr_op *op, struct err_info *err)
+/* Of ops[0..n) those that need no look, in one exchange.  Their results, and the error of the first that failed. */
+static int change_several(struct addr_job *j, struct addr_op *ops, size_t n, struct err_info *err)
 {
-	int r = op->seen ? -EEXIST : addr_if_add(j->sock, op->addr.ifindex, &op->addr.ip, j->valid_s, err);
+	static const enum addr_if_verb verbs[] = {
+		[ADDR_OP_DEL] = ADDR_IF_DROP, [ADDR_OP_ADD] = ADDR_IF_ADD, [ADDR_OP_REFRESH] = ADDR_IF_REFRESH,
+	};
+	struct addr_if_change c[ADDR_IF_CHANGES_MAX];
+	struct addr_op *of[ADDR_IF_CHANGES_MAX];
+	size_t n_c = 0;
+	int r;
 
-	return r == -EEXIST ? addr_if_put(j->sock, op->addr.ifindex, &op->addr.ip, j->valid_s, err) : r;
+	for (size_t i = 0; i < n; i++) {
+		if (ops[i].kind == ADDR_OP_ADD && ops[i].seen) {
+			ops[i].result = -EEXIST;
+			continue;
+		}
+		of[n_c] = &ops[i];
+		c[n_c++] = (struct addr_if_change){ verbs[ops[i].kind], ops[i].addr.ifindex, ops[i].addr.ip, 0 };
+	}
+	if (n_c == 0)
+		return 0;
+	r = addr_if_change(j->sock, c, n_c, j->valid_s, err);
+	for (size_t i = 0; i < n_c; i++)
+		of[i]->result = c[i].result;
+	return r;
+}
+
+/* Whether somebody else has put it there must be looked for where an address of the kind was seen, or has turned up. */
+static int put_seen(struct addr_job *j, struct addr_op *op, struct err_info *err)
+{
+	if (op->kind == ADDR_OP_ADD && op->result == -EEXIST)
+		op->result = addr_if_put(j->sock, op->addr.ifindex, &op->addr.ip, j->valid_s, err);
+	return op->result;
+}
+
+/* Takes down the first that failed. */
+static void note_failed(struct addr_job *j, const struct addr_op *op, const struct err_info *err)
+{
+	if (j->failed.family != IP_NONE)
+		return;
+	j->failed = op->addr.ip;
+	j->err = *err;
+}
+
+/* The next n operations; down: why none is tried any more, 0 = they are.  Returns that for the next. */
+static int addr_run_some(struct addr_job *j, struct addr_op *ops, size_t n, int down)
+{
+	struct err_info several = ERR_INFO_INIT;
+
+	if (down == 0)
+		IGNORE(change_several(j, ops, n, &several)); /* the operations have it */
+	for (size_t i = 0; i < n; i++) {
+		struct err_info err = several;
+
+		if (down < 0)
+			ops[i].result = down;
+		else if (put_seen(j, &ops[i], &err) < 0)
+			note_failed(j, &ops[i], &err);
+		if (ops[i].result == -ETIMEDOUT)
+			down = ops[i].result; /* the others would wait as long, each */
+	}
+	return down;
 }
 
 static void addr_run(struct worker_job *job)
@@ -82,25 +139,9 @@ static void addr_run(struct worker_job *job)
 	addr_flush(j, j->stale, j->n_stale); /* before an address comes back */
 	if (!j->sock)
 		r = nlsock_new(NETLINK_ROUTE, &j->sock, &j->err);
-	for (size_t i = 0; i < j->n_ops; i++) {
-		struct addr_op *op = &j->ops[i];
-		struct err_info err = ERR_INFO_INIT;
-
-		if (r < 0)
-			op->result = r;
-		else if (op->kind == ADDR_OP_REFRESH)
-			op->result = addr_if_refresh(j->sock, op->addr.ifindex, &op->addr.ip, j->valid_s, &err);
-		else if (op->kind == ADDR_OP_ADD)
-			op->result = add(j, op, &err);
-		else
-			op->result = addr_if_drop(j->sock, op->addr.ifindex, &op->addr.ip, &err);
-		if (op->result < 0 && j->failed.family == IP_NONE) {
-			j->failed = op->addr.ip;
-			if (r == 0)
-				j->err = err;
-		}
-		if (op->result == -ETIMEDOUT)
-			r = op->result; /* the others would wait as long, each */
+	for (size_t i = 0, n; i < j->n_ops; i += n) {
+		n = j->n_ops - i < ADDR_IF_CHANGES_MAX ? j->n_ops - i : ADDR_IF_CHANGES_MAX;
+		r = addr_run_some(j, &j->ops[i], n, r);
 	}
 	j->n_gone = addr_gone(j);
 	addr_flush(j, j->gone, j->n_gone);
@@ -157,10 +198,12 @@ static void addr_done(struct worker_job *job)
 	struct addr_job *j = (struct addr_job *)job;
 	struct kernel *k = j->k;
 	mono_t long_ago = mono_add_ms(mono_now(), -REFUSAL_KEPT_MS);
+	bool more = false;
 
 	k->addr_busy = false;
 	for (size_t i = 0; i < j->n_ops; i++) {
 		k->addr_ops_applied += j->ops[i].result == 0;
+		more |= j->ops[i].kind != ADDR_OP_REFRESH || j->ops[i].result < 0;
 		note_outcome(k, &j->ops[i]);
 	}
 	for (size_t i = k->n_refusals; i-- > 0;)
@@ -177,7 +220,8 @@ static void addr_done(struct worker_job *job)
 	} else if (k->n_refusals == 0) {
 		k->problem[0] = '\0';
 	}
-	k->changed(k->ctx);
+	if (more)
+		k->changed(k->ctx);
 }
 
 /* The address on that interface as last seen, whoever put it there; NULL = none. */
@@ -350,6 +394,19 @@ void kernel_forget(struct kernel *k, const struct ip *vip)
 	k->stale[k->n_stale++] = *vip;
 }
 
+uint32_t kernel_lifetime_s(const struct kernel *k, size_t n)
+{
+	return lifetime_s(k->valid_s, k->gate ? (uint32_t)n : 0, 0);
+}
+
+/* Of those that the next job adds or refreshes; all of n are refreshed again at addr_refresh_at. */
+static uint32_t next_lifetime_s(const struct kernel *k, mono_t now, size_t n)
+{
+	int64_t left_ms = mono_is_never(k->addr_refresh_at) ? 0 : mono_diff_ms(k->addr_refresh_at, now);
+
+	return lifetime_s(k->valid_s, k->gate ? (uint32_t)n : 0, left_ms);
+}
+
 mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr *addrs, size_t n)
 {
 	static struct log_limit limit;
@@ -364,8 +421,9 @@ mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr 
 			log_event(LOG_ERROR, "out_of_memory", "the plan for addresses does not fit; part of it is done",
 				  log_int("left_out", left_out));
 	}
+	k->addr.valid_s = next_lifetime_s(k, now, n);
 	if (mono_reached(now, k->addr_refresh_at) || mono_is_never(k->addr_refresh_at))
-		k->addr_refresh_at = mono_add_ms(now, (int64_t)k->valid_s * MS_PER_S / 2);
+		k->addr_refresh_at = mono_add_ms(now, (int64_t)kernel_lifetime_s(k, n) * MS_PER_S / 2);
 	if (k->addr.n_ops > 0 || k->n_stale > 0) {
 		free(k->addr.stale);
 		k->addr.stale = k->stale;
@@ -374,7 +432,6 @@ mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr 
 		k->n_stale = k->cap_stale = 0;
 		k->addr_busy = true;
 		k->addr.k = k;
-		k->addr.valid_s = k->valid_s;
 		k->addr.with_nat = k->dataplane->on;
 		k->addr.failed = (struct ip){ 0 };
 		k->addr.job = (struct worker_job){ .run = addr_run, .done = addr_done };
@@ -389,6 +446,7 @@ int kernel_init(struct kernel *k, const struct kernel_config *cfg, struct err_in
 	k->addr_worker = cfg->addr_worker;
 	k->dataplane = cfg->dataplane;
 	k->valid_s = cfg->valid_s;
+	k->gate = cfg->gate;
 	k->changed = cfg->changed;
 	k->may_add = cfg->may_add;
 	k->rank = cfg->rank;

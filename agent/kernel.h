@@ -65,8 +65,9 @@ struct addr_refusal {
 struct kernel_config {
 	struct worker *addr_worker; /* of its own: the end of an address must not wait for an nft commit */
 	const struct dataplane *dataplane;
-	uint32_t valid_s; /* lifetime of a VIP's address, whole seconds */
-	void (*changed)(void *ctx); /* a job has ended */
+	uint32_t valid_s; /* lifetime of a VIP's address, whole seconds; where the gate stands that of many is longer (core/lifetime.h) */
+	bool gate;
+	void (*changed)(void *ctx); /* a job has ended that did more than refresh */
 	/* Whether the address may be added now (the gate stands on its interface); one that is up stays. */
 	bool (*may_add)(void *ctx, const struct kernel_addr *a);
 	/* How urgent the VIP is: the lowest goes first. */
@@ -79,6 +80,7 @@ struct kernel {
 	const struct dataplane *dataplane;
 	struct link_watch *links;
 	uint32_t valid_s;
+	bool gate;
 
 	struct ip *stale; /* malloc; for the next job */
 	size_t n_stale, cap_stale;
@@ -103,6 +105,9 @@ void kernel_fini(struct kernel *k);
 /* Starts what is missing between addrs[0..n), sorted by ip, and the kernel.  n = 0 withdraws all of ours.  Returns when to call
  * again at the latest. */
 mono_t kernel_sync_addrs(struct kernel *k, mono_t now, const struct kernel_addr *addrs, size_t n);
+
+/* How long addresses stay up whose agent has died, when there are n on the node. */
+uint32_t kernel_lifetime_s(const struct kernel *k, size_t n);
 
 /* The VIP's address has gone without our doing (it expired, somebody removed it), or may have before this agent began: what
  * conntrack remembers of its connections goes, too, with the next kernel_sync_addrs(). */

@@ -33,10 +33,22 @@ static void on_signal(void *ctx, uint32_t events)
 	stop_begin(a, (int)si.ssi_signo);
 }
 
-static void on_worker(void *ctx, uint32_t events)
+static void on_nat_worker(void *ctx, uint32_t events)
 {
+	struct agent *a = ctx;
+
 	(void)events;
-	worker_dispatch(ctx);
+	worker_dispatch(a->nat_worker);
+	agent_look_again(a);
+}
+
+static void on_addr_worker(void *ctx, uint32_t events)
+{
+	struct agent *a = ctx;
+
+	(void)events;
+	worker_dispatch(a->addr_worker);
+	agent_look_again(a);
 }
 
 static void on_client(void *ctx, uint32_t events)
@@ -160,13 +172,15 @@ static int open_client(struct agent *a, struct err_info *err)
 	return loop_add(&a->loop, &a->client_source, EPOLLIN, err);
 }
 
+/* 'source' has its callback. */
 static int open_worker(struct agent *a, struct worker **ret, struct loop_source *source, struct err_info *err)
 {
 	int r = worker_new(ret, err);
 
 	if (r < 0)
 		return r;
-	*source = (struct loop_source){ worker_fd(*ret), on_worker, *ret };
+	source->fd = worker_fd(*ret);
+	source->ctx = a;
 	return loop_add(&a->loop, source, EPOLLIN, err);
 }
 
@@ -175,13 +189,17 @@ static int open_kernel(struct agent *a, struct err_info *err)
 	struct kernel_config cfg = {
 		.dataplane = &a->dataplane,
 		.valid_s = (uint32_t)lease_seconds(config_longest_lease_ms(a->cfg)) + ADDR_GRACE_S,
+		.gate = a->cfg->gate == GATE_ON && a->cfg->announce == ANNOUNCE_ARP,
 		.changed = on_kernel_changed,
 		.may_add = fence_may_add,
 		.rank = busiest_rank_of,
 		.ctx = a,
 	};
-	int r = open_worker(a, &a->nat_worker, &a->nat_source, err);
+	int r;
 
+	a->nat_source.ready = on_nat_worker;
+	a->addr_source.ready = on_addr_worker;
+	r = open_worker(a, &a->nat_worker, &a->nat_source, err);
 	if (r == 0)
 		r = open_worker(a, &a->addr_worker, &a->addr_source, err);
 	if (r < 0)

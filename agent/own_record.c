@@ -81,7 +81,7 @@ void own_record_links(struct agent *a)
 /* Whether another node is to have the group, if one will. */
 static bool to_leave(const struct agent *a, const struct group *g)
 {
-	return a->draining || g->impaired;
+	return a->draining || g->place.impaired;
 }
 
 static bool any_to_leave(const struct agent *a, mono_t now)

@@ -11,7 +11,7 @@
 #include "agent/base/text.h"
 #include "agent/kube/write_json.h"
 
-#define PUBLISH_LOOK_MS 1000
+#define PUBLISH_LOOK_MS 5000
 #define PUBLISH_IN_FLIGHT_MAX 16
 #define PUBLISH_TIMEOUT_MS 5000
 #define PUBLISH_RETRY_MS 500

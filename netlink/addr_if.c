@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/netlink.h>
 #include <sys/socket.h>
 
 #include "netlink/addr_msg.h"
@@ -126,37 +127,12 @@ int addr_if_put(struct nlsock *s, int ifindex, const struct ip *ip, uint32_t val
 	return r < 0 ? explain(err, r, "adding", ifindex, ip) : 0;
 }
 
-int addr_if_add(struct nlsock *s, int ifindex, const struct ip *ip, uint32_t valid_s, struct err_info *err)
-{
-	int r;
-
-	assert(valid_s >= 1);
-	r = send_put(s, ifindex, ip, valid_s, false, err);
-	return r < 0 ? explain(err, r, "adding", ifindex, ip) : 0;
-}
-
-int addr_if_refresh(struct nlsock *s, int ifindex, const struct ip *ip, uint32_t valid_s, struct err_info *err)
-{
-	int r;
-
-	assert(valid_s >= 1);
-	r = send_put(s, ifindex, ip, valid_s, true, err);
-	return r < 0 ? explain(err, r, "refreshing", ifindex, ip) : 0;
-}
-
 static int send_del(struct nlsock *s, int ifindex, const struct ip *ip, struct err_info *err)
 {
 	unsigned char buf[ADDR_MSG_MAX] __attribute__((aligned(16)));
 	int r = nlsock_request(s, addr_msg_del(buf, ifindex, ip), NULL, err);
 
 	return r == -EADDRNOTAVAIL || r == -ENODEV ? 0 : r; /* expired meanwhile; interface gone, and with it the address */
-}
-
-int addr_if_drop(struct nlsock *s, int ifindex, const struct ip *ip, struct err_info *err)
-{
-	int r = send_del(s, ifindex, ip, err);
-
-	return r < 0 ? explain(err, r, "removing", ifindex, ip) : 0;
 }
 
 int addr_if_del(struct nlsock *s, int ifindex, const struct ip *ip, struct err_info *err)
@@ -169,4 +145,61 @@ int addr_if_del(struct nlsock *s, int ifindex, const struct ip *ip, struct err_i
 	if (r == 0 && f.ours)
 		r = send_del(s, ifindex, ip, err);
 	return r < 0 ? explain(err, r, "removing", ifindex, ip) : 0;
+}
+
+/* ---- several at once ---- */
+
+struct changes {
+	struct addr_if_change *v;
+	size_t n;
+	struct err_info *err; /* of the first that failed */
+	int first;
+};
+
+static void changes_begin(void *ctx)
+{
+	struct changes *c = ctx;
+
+	for (size_t i = 0; i < c->n; i++)
+		c->v[i].result = 0;
+	c->first = 0;
+}
+
+static void changes_refused(void *ctx, uint32_t message, int error, const char *text)
+{
+	static const char *const verbs[] = {
+		[ADDR_IF_ADD] = "adding", [ADDR_IF_REFRESH] = "refreshing", [ADDR_IF_DROP] = "removing",
+	};
+	struct changes *c = ctx;
+	struct addr_if_change *v = &c->v[message];
+
+	if (v->verb == ADDR_IF_DROP && (error == -EADDRNOTAVAIL || error == -ENODEV))
+		return; /* expired meanwhile; the interface is gone, and with it the address */
+	v->result = error;
+	if (c->first == 0 && !(v->verb == ADDR_IF_ADD && error == -EEXIST)) {
+		IGNORE(*text ? err_errno(c->err, error, "%s", text) : err_errno(c->err, error, "the kernel refused")); /* kept: */
+		c->first = explain(c->err, error, verbs[v->verb], v->ifindex, &v->ip);
+	}
+}
+
+int addr_if_change(struct nlsock *s, struct addr_if_change *c, size_t n, uint32_t valid_s, struct err_info *err)
+{
+	unsigned char data[ADDR_IF_CHANGES_MAX * ADDR_MSG_MAX] __attribute__((aligned(16)));
+	struct changes changes = { .v = c, .n = n, .err = err };
+	const struct nlsock_refusals refusals = { changes_begin, changes_refused, &changes };
+	size_t len = 0;
+	int r;
+
+	assert(valid_s >= 1 && n >= 1 && n <= ADDR_IF_CHANGES_MAX);
+	for (size_t i = 0; i < n; i++) {
+		const struct nlmsghdr *nlh = c[i].verb == ADDR_IF_DROP ?
+			addr_msg_del(data + len, c[i].ifindex, &c[i].ip) :
+			addr_msg_put(data + len, c[i].ifindex, &c[i].ip, valid_s, c[i].verb == ADDR_IF_REFRESH);
+
+		len += NLMSG_ALIGN(nlh->nlmsg_len);
+	}
+	r = nlsock_several(s, data, len, &refusals, err);
+	for (size_t i = 0; r < 0 && i < n; i++)
+		c[i].result = r;
+	return r < 0 ? err_wrap(err, r, "changing addresses") : changes.first;
 }

@@ -18,22 +18,32 @@
  * but not from us (no mark); -EPERM: CAP_NET_ADMIN lacks; -EACCES: IPv6 is off on the interface. */
 MUST_USE int addr_if_put(struct nlsock *s, int ifindex, const struct ip *ip, uint32_t valid_s, struct err_info *err);
 
-/* Adds an address that was not seen there, without looking, in one message: a look costs reading all the interface's IPv4
- * addresses, and with a thousand to add their square.  -EEXIST: it has come meanwhile, whoever from; else as above. */
-MUST_USE int addr_if_add(struct nlsock *s, int ifindex, const struct ip *ip, uint32_t valid_s, struct err_info *err);
-
-/* Refreshes the lifetime without looking, in one message: for an address that was seen with our mark (a v6
- * address of another's would be taken over).  One that has gone meanwhile is added.  Errors as above. */
-MUST_USE int addr_if_refresh(struct nlsock *s, int ifindex, const struct ip *ip, uint32_t valid_s,
-			     struct err_info *err);
-
 /* Removes the address when it carries our mark; absent (or the interface gone) is success, and so is an
  * address that is not ours: it stays. */
 MUST_USE int addr_if_del(struct nlsock *s, int ifindex, const struct ip *ip, struct err_info *err);
 
-/* Removes an address that was seen with our mark, without looking, in one message.  An interface has an address as /32 or /128
- * once, so nobody else's can stand in its place unless it came in this very moment. */
-MUST_USE int addr_if_drop(struct nlsock *s, int ifindex, const struct ip *ip, struct err_info *err);
+/* Changes that do not look first, for a look costs reading all the interface's IPv4 addresses. */
+enum addr_if_verb {
+	ADDR_IF_ADD,	 /* was not seen there.  -EEXIST: it has come meanwhile, whoever from */
+	ADDR_IF_REFRESH, /* was seen with our mark (a v6 address of another's would be taken over); one that has gone is added */
+	/* Was seen with our mark.  An interface has an address as /32 or /128 once, so nobody else's can stand in its place
+	 * unless it came in this very moment. */
+	ADDR_IF_DROP,
+};
+
+struct addr_if_change {
+	enum addr_if_verb verb;
+	int ifindex;
+	struct ip ip;
+	int result; /* 0, or negative errno as above; gone with DROP is success */
+};
+
+#define ADDR_IF_CHANGES_MAX 64
+
+/* Carries out c[0..n), n <= ADDR_IF_CHANGES_MAX, in one exchange with the kernel; each is for itself.  valid_s >= 1.  Returns the
+ * first error of one, with err (-EEXIST of ADD does not count: look, then), or that of the exchange (-ETIMEDOUT ...), which then
+ * is the result of all. */
+MUST_USE int addr_if_change(struct nlsock *s, struct addr_if_change *c, size_t n, uint32_t valid_s, struct err_info *err);
 
 /* Calls 'each' for every address of the namespace.  A dump that the kernel says was interrupted
  * (NLM_F_DUMP_INTR) is started again, at most 10 times, then -EINTR; 'restart' tells the caller to forget. */

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gate.h: what the gate's map holds, shared by the BPF program (netlink/bpf/gate.bpf.c) and the agent.
+/* gate.h: what the gate's maps hold, shared by the BPF program (netlink/bpf/gate.bpf.c) and the agent.
  *
- * An entry a VIP.  Times are CLOCK_BOOTTIME in nanoseconds (bpf_ktime_get_boot_ns(), kernel 5.8), absolute: what was
- * allowed ends by itself, whatever becomes of the agent.  A VIP without an entry is not ours to judge and passes. */
+ * An entry a VIP says where it may be answered; a row a group, until when: so that a renewal writes one row, however many
+ * VIPs the Lease governs.  Times are CLOCK_BOOTTIME in nanoseconds (bpf_ktime_get_boot_ns(), kernel 5.8), absolute: what was
+ * allowed ends by itself, whatever becomes of the agent.  A VIP without an entry is not ours to judge and passes; an entry
+ * without a group is shut. */
 #pragma once
 
 #include <linux/types.h>
 
 #define GATE_VIPS_MAX 8192 /* entries of the map, preallocated: a refresh must not need memory */
+#define GATE_GROUPS_MAX 1024 /* rows */
+#define GATE_GROUP_NONE 0xffffffffU /* no row: shut */
 #define GATE_MAC_LEN 6
 #define GATE_ALSO_MAX 4 /* further interfaces that carry a VIP */
 
@@ -16,9 +20,21 @@ struct gate_key {
 	__u8 addr[16];
 };
 
+/* By a number that the agent gives each group.  Each field is read and written in one piece. */
+struct gate_group {
+	__u64 arp_until; /* ARP and ND for its VIPs pass until then */
+	__u64 ip_until;	 /* IP to them (ingress) and from them (egress) passes until then */
+};
+
+/* What of it the group's row may open; without, it is shut. */
+enum gate_may {
+	GATE_MAY_ARP = 1, /* ARP and ND, on 'ifindex' and 'also' alone */
+	GATE_MAY_IP = 2,
+};
+
 struct gate_entry {
-	__u64 arp_until;      /* ARP and ND for the VIP pass until then, on 'ifindex' and 'also' alone */
-	__u64 ip_until;	      /* IP to it (ingress) and from it (egress) passes until then */
+	__u32 group;
+	__u32 may;	      /* of enum gate_may */
 	__u64 redirect_until; /* until then unicast frames for it go out again to 'redirect_mac', instead */
 	__u32 ifindex;	      /* the interface that carries the VIP; 0 = none: ARP and ND are shut everywhere */
 	__u8 redirect_mac[GATE_MAC_LEN];

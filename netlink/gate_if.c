@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gate_if.c: loads the gate's programs and fills their map.  The one file that uses libbpf; filters are gate_filter's.
+/* gate_if.c: loads the gate's programs and fills their maps.  The one file that uses libbpf; filters are gate_filter's.
  * What the programs decide is in netlink/bpf/gate.bpf.c; when the agent opens and shuts is the shell's business. */
 #include "netlink/gate_if.h"
 
@@ -21,7 +21,8 @@ __asm__(".section .rodata\n"
 	".previous\n");
 extern const char gate_object[], gate_object_end[];
 
-_Static_assert(sizeof(struct gate_entry) == 72, "gate.h: as the program sees it");
+_Static_assert(sizeof(struct gate_entry) == 64, "gate.h: as the program sees it");
+_Static_assert(sizeof(struct gate_group) == 16, "gate.h: as the program sees it");
 
 #define LOG_LEN ((size_t)64 * 1024)
 #define LOOPBACK_INDEX 1 /* include/linux/net.h of the kernel: LOOPBACK_IFINDEX, in every namespace */
@@ -31,7 +32,7 @@ _Static_assert(sizeof(struct gate_entry) == 72, "gate.h: as the program sees it"
 #define TCX_EGRESS 47
 
 struct gate_if {
-	int vips, counts; /* maps */
+	int vips, groups, counts; /* maps */
 	struct gate_program programs[FILTER_HOOK_N];
 	size_t n_cpus; /* that the kernel keeps counts for */
 };
@@ -98,6 +99,8 @@ static int keep(struct gate_if *g, const struct bpf_object *o)
 	if (r == 0)
 		r = keep_fd(bpf_object__find_map_fd_by_name(o, "gate_vips"), &g->vips);
 	if (r == 0)
+		r = keep_fd(bpf_object__find_map_fd_by_name(o, "gate_groups"), &g->groups);
+	if (r == 0)
 		r = keep_fd(bpf_object__find_map_fd_by_name(o, "gate_counts"), &g->counts);
 	if (r == 0)
 		r = keep_program(&g->programs[FILTER_INGRESS], o, "gate_ingress");
@@ -144,7 +147,7 @@ int gate_if_new(struct gate_if **ret, struct err_info *err)
 
 	if (!g)
 		return err_set(err, -ENOMEM, "gate: out of memory");
-	*g = (struct gate_if){ .vips = -1, .counts = -1, .programs = { { .fd = -1 }, { .fd = -1 } } };
+	*g = (struct gate_if){ .vips = -1, .groups = -1, .counts = -1, .programs = { { .fd = -1 }, { .fd = -1 } } };
 	r = load(g, err);
 	if (r < 0)
 		return r;
@@ -157,13 +160,14 @@ void gate_if_free(struct gate_if *g)
 	if (!g)
 		return;
 	close_fdp(&g->vips);
+	close_fdp(&g->groups);
 	close_fdp(&g->counts);
 	for (size_t i = 0; i < FILTER_HOOK_N; i++)
 		close_fdp(&g->programs[i].fd);
 	free(g);
 }
 
-/* ---- the map ---- */
+/* ---- the maps ---- */
 
 static struct gate_key key_of(const struct ip *vip)
 {
@@ -215,6 +219,24 @@ int gate_if_get(const struct gate_if *g, const struct ip *vip, struct gate_entry
 	if (r < 0)
 		return explain_vip(err, r, "reading", vip);
 	*ret = e;
+	return 0;
+}
+
+int gate_if_set_group(const struct gate_if *g, uint32_t group, const struct gate_group *row, struct err_info *err)
+{
+	int r = bpf_map_update_elem(g->groups, &group, row, BPF_ANY);
+
+	return r < 0 ? err_errno(err, r, "gate: setting the deadlines of group %u", group) : 0;
+}
+
+int gate_if_get_group(const struct gate_if *g, uint32_t group, struct gate_group *ret, struct err_info *err)
+{
+	struct gate_group row;
+	int r = bpf_map_lookup_elem(g->groups, &group, &row);
+
+	if (r < 0)
+		return err_errno(err, r, "gate: reading the deadlines of group %u", group);
+	*ret = row;
 	return 0;
 }
 
@@ -317,13 +339,18 @@ static const unsigned char test_frame[] = {
 	0x00, 0x01, 0x08, 0x00, 0x06, 0x04, 0x00, 0x01, 0x00, 0x00, 0x5e, 0x00, 0x53, 0x01, 127, 0, 0, 3, /* request, from */
 	0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 127, 0, 0, 2, /* for */
 };
+#define TEST_GROUP (GATE_GROUPS_MAX - 1) /* no group has it so early */
 static const struct ip test_vip = { .family = IP_V4, .b = { 127, 0, 0, 2 } };
 
-static int test_verdict(const struct gate_if *g, const struct gate_entry *e, uint32_t want, struct err_info *err)
+static int test_verdict(const struct gate_if *g, uint64_t until, uint32_t want, struct err_info *err)
 {
+	const struct gate_entry e = { .ifindex = LOOPBACK_INDEX, .group = TEST_GROUP, .may = GATE_MAY_ARP };
+	const struct gate_group row = { .arp_until = until };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = test_frame, .data_size_in = sizeof(test_frame));
-	int r = gate_if_set(g, &test_vip, e, err);
+	int r = gate_if_set_group(g, TEST_GROUP, &row, err);
 
+	if (r == 0)
+		r = gate_if_set(g, &test_vip, &e, err);
 	if (r < 0)
 		return r;
 	r = bpf_prog_test_run_opts(g->programs[FILTER_INGRESS].fd, &opts);
@@ -337,14 +364,14 @@ static int test_verdict(const struct gate_if *g, const struct gate_entry *e, uin
 
 static int test_frames(const struct gate_if *g, struct err_info *err)
 {
-	const struct gate_entry shut = { .ifindex = LOOPBACK_INDEX };
-	const struct gate_entry open = { .ifindex = LOOPBACK_INDEX, .arp_until = UINT64_MAX };
-	int r = test_verdict(g, &shut, TC_ACT_SHOT, err), r2;
+	const struct gate_group shut = { 0 };
+	int r = test_verdict(g, 0, TC_ACT_SHOT, err), r2, r3;
 
 	if (r == 0)
-		r = test_verdict(g, &open, (uint32_t)TC_ACT_UNSPEC, err);
+		r = test_verdict(g, UINT64_MAX, (uint32_t)TC_ACT_UNSPEC, err);
 	r2 = gate_if_unset(g, &test_vip, r == 0 ? err : NULL);
-	return r < 0 ? r : r2;
+	r3 = gate_if_set_group(g, TEST_GROUP, &shut, r == 0 && r2 == 0 ? err : NULL);
+	return r < 0 ? r : r2 < 0 ? r2 : r3;
 }
 
 int gate_if_self_test(struct gate_if *g, struct nlsock *s, struct err_info *err)

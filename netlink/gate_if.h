@@ -2,8 +2,8 @@
 /* gate_if.h: the gate in the kernel: a BPF program at tc ingress and egress (clsact) of each interface that carries VIPs
  * (libbpf, the one file that uses it).  What it lets through is in gate.h and netlink/bpf/gate.bpf.c.
  *
- * The filters outlive the process (no pins, no bpffs).  A restarted agent has no right to open the old map again: it loads
- * a program and a map of its own, fills the map, and then takes the old filter's place in one step.
+ * The filters outlive the process (no pins, no bpffs).  A restarted agent has no right to open the old maps again: it loads
+ * a program and maps of its own, fills these, and then takes the old filter's place in one step.
  * Needs CAP_BPF and CAP_NET_ADMIN, kernel 5.8. */
 #pragma once
 
@@ -17,10 +17,10 @@
 
 struct gate_if;
 
-/* Loads program and map; nothing is attached.  -EPERM: CAP_BPF or CAP_NET_ADMIN lacks, or RLIMIT_MEMLOCK before 5.11;
+/* Loads program and maps; nothing is attached.  -EPERM: CAP_BPF or CAP_NET_ADMIN lacks, or RLIMIT_MEMLOCK before 5.11;
  * -EOPNOTSUPP: a kernel without the helpers; err holds the verifier's last line. */
 MUST_USE int gate_if_new(struct gate_if **ret, struct err_info *err);
-/* Attached filters stay, with their map. */
+/* Attached filters stay, with their maps. */
 void gate_if_free(struct gate_if *g);
 
 /* Loads, attaches to the loopback interface, reads back, and takes away again; and runs a frame through the program
@@ -43,6 +43,11 @@ MUST_USE int gate_if_look(struct nlsock *s, int ifindex, struct err_info *err);
 MUST_USE int gate_if_detach(struct nlsock *s, int ifindex, struct err_info *err);
 
 /* ---- any thread; never waits ---- */
+
+/* When the group's VIPs end to answer; zeros until set.  -E2BIG: no such row (GATE_GROUPS_MAX). */
+MUST_USE int gate_if_set_group(const struct gate_if *g, uint32_t group, const struct gate_group *row, struct err_info *err);
+/* -ENOENT: no such row. */
+MUST_USE int gate_if_get_group(const struct gate_if *g, uint32_t group, struct gate_group *ret, struct err_info *err);
 
 /* -E2BIG: more than GATE_VIPS_MAX VIPs. */
 MUST_USE int gate_if_set(const struct gate_if *g, const struct ip *vip, const struct gate_entry *e, struct err_info *err);

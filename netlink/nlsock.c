@@ -229,6 +229,57 @@ int nlsock_request(struct nlsock *s, struct nlmsghdr *nlh, const struct nlsock_r
 	return r < 0 ? r : x.reader_error;
 }
 
+/* ---- several requests ---- */
+
+/* Numbers them on from s->seq; the last is acknowledged, the others only if they fail. */
+static void number(struct nlsock *s, unsigned char *data, size_t len)
+{
+	struct nlmsghdr *nlh = NULL;
+
+	for (size_t at = 0; at < len; at += NLMSG_ALIGN((size_t)nlh->nlmsg_len)) {
+		nlh = (struct nlmsghdr *)(void *)(data + at);
+		nlh->nlmsg_seq = ++s->seq;
+		nlh->nlmsg_flags &= (uint16_t)~NLM_F_ACK;
+	}
+	if (nlh)
+		nlh->nlmsg_flags |= NLM_F_ACK;
+}
+
+int nlsock_several(struct nlsock *s, void *data, size_t len, const struct nlsock_refusals *refusals, struct err_info *err)
+{
+	mono_t until = mono_add_ms(mono_now(), NLSOCK_TIMEOUT_MS);
+	const uint32_t first = s->seq + 1;
+	bool ended = false;
+	int r;
+
+	number(s, data, len);
+	refusals->begin(refusals->ctx);
+	r = send_all(s, data, len, err);
+	while (r == 0 && !ended) {
+		ssize_t n = receive(s, until);
+		const unsigned char *at = s->receive;
+		size_t left = n > 0 ? (size_t)n : 0;
+		const struct nlmsghdr *m;
+
+		if (n < 0)
+			return err_errno(err, (int)n, "netlink receive");
+		if (n == 0)
+			return err_set(err, -ETIMEDOUT, "no answer from the kernel in %d ms", NLSOCK_TIMEOUT_MS);
+		while ((m = next_message(&at, &left)) != NULL) {
+			struct ack_msg ack;
+
+			if (m->nlmsg_type != NLMSG_ERROR || m->nlmsg_seq - first > s->seq - first)
+				continue; /* of an exchange that was given up */
+			if (ack_msg_parse(m, &ack) < 0)
+				return err_set(err, -EBADMSG, "the kernel's acknowledgement cannot be read");
+			ended |= ack.seq == s->seq;
+			if (ack.error < 0)
+				refusals->refused(refusals->ctx, ack.seq - first, ack.error, ack.text);
+		}
+	}
+	return r;
+}
+
 /* ---- transactions ---- */
 
 struct verdict {

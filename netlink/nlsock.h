@@ -51,6 +51,12 @@ struct nlsock_refusals {
 	void *ctx;
 };
 
+/* Sends several requests in one go, which stand one behind another in data[0..len), each aligned (NLMSG_ALIGN): the kernel works
+ * on each, whatever becomes of the others, and 'refused' is called for those that fail.  0: it has worked on all; else
+ * nothing is known: -ETIMEDOUT, -EBADMSG, the error of sending. */
+MUST_USE int nlsock_several(struct nlsock *s, void *data, size_t len, const struct nlsock_refusals *refusals,
+			    struct err_info *err);
+
 /* Sends a finished transaction (batch_end).  0: committed.  Otherwise nothing of it was: the first error, after
  * 'refused' was called for each message refused; for none when the error is not a message's (the transaction as
  * a whole, the socket).  EBUSY, ENOBUFS, EINTR and EAGAIN are tried again, 5 times with growing pauses, 310 ms

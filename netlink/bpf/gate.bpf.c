@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* gate.bpf.c: the fence in the kernel (netlink/gate.h has the map's layout).  Two programs for tc with direct action, at
+/* gate.bpf.c: the fence in the kernel (netlink/gate.h has the maps' layout).  Two programs for tc with direct action, at
  * ingress and at egress of an Ethernet device that carries VIPs.  gate_if.c loads and attaches them.
  *
  *	                                  ingress                              egress
@@ -70,6 +70,15 @@ struct {
 	__type(value, struct gate_entry);
 } gate_vips SEC(".maps");
 
+/* An array, for its rows are changed in place.  A preallocated hash uses the memory of a replaced row again at once, and a
+ * packet that had found it would be judged by another group's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, GATE_GROUPS_MAX);
+	__type(key, __u32);
+	__type(value, struct gate_group);
+} gate_groups SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, GATE_COUNT_N);
@@ -119,7 +128,16 @@ _Static_assert(GATE_ALSO_MAX == 4, "carries() looks at so many");
 
 INLINE int arp_open(const struct __sk_buff *skb, const struct gate_entry *e, __u64 now)
 {
-	return now < e->arp_until && carries(skb, e);
+	const struct gate_group *g = bpf_map_lookup_elem(&gate_groups, &e->group);
+
+	return g && (e->may & GATE_MAY_ARP) && now < g->arp_until && carries(skb, e);
+}
+
+INLINE int ip_open(const struct gate_entry *e, __u64 now)
+{
+	const struct gate_group *g = bpf_map_lookup_elem(&gate_groups, &e->group);
+
+	return g && (e->may & GATE_MAY_IP) && now < g->ip_until;
 }
 
 INLINE int redirect(struct __sk_buff *skb, const struct gate_entry *e)
@@ -161,7 +179,7 @@ INLINE int judge_packet(struct __sk_buff *skb, const struct gate_entry *e)
 
 	if (is_redirected(skb, e, now))
 		return redirect(skb, e);
-	return verdict(now < e->ip_until, GATE_COUNT_IP);
+	return verdict(ip_open(e, now), GATE_COUNT_IP);
 }
 
 /* ---- frames ---- */
@@ -257,7 +275,7 @@ INLINE int ingress_v6(struct __sk_buff *skb)
 /* Whether a question in the VIP's name may go out in the interface's own. */
 INLINE int may_rename(const struct __sk_buff *skb, const struct gate_entry *e, __u64 now)
 {
-	return !arp_open(skb, e, now) && now < e->ip_until && skb->ifindex == e->ifindex;
+	return !arp_open(skb, e, now) && ip_open(e, now) && skb->ifindex == e->ifindex;
 }
 
 INLINE int rename_arp(struct __sk_buff *skb, const struct gate_entry *e)
@@ -307,7 +325,7 @@ INLINE int egress_v4(struct __sk_buff *skb)
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) < 0)
 		return TC_ACT_UNSPEC;
 	e = find_v4((const __u8 *)&ip.saddr);
-	return e ? verdict(bpf_ktime_get_boot_ns() < e->ip_until, GATE_COUNT_EGRESS) : TC_ACT_UNSPEC;
+	return e ? verdict(ip_open(e, bpf_ktime_get_boot_ns()), GATE_COUNT_EGRESS) : TC_ACT_UNSPEC;
 }
 
 INLINE int egress_v6(struct __sk_buff *skb)
@@ -331,7 +349,7 @@ INLINE int egress_v6(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	if (is_nd && nd.type == ND_SOLICIT) /* it carries our MAC for the VIP, as an ARP request does */
 		return may_rename(skb, e, now) ? rename_ns(skb, e, &ip) : verdict(arp_open(skb, e, now), GATE_COUNT_EGRESS);
-	return verdict(now < e->ip_until, GATE_COUNT_EGRESS);
+	return verdict(ip_open(e, now), GATE_COUNT_EGRESS);
 }
 
 SEC("tc")

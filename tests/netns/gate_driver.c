@@ -4,9 +4,9 @@
  *
  *	load | self-test                   load: programs and map; a second time is a gate of its own, in the first's place
  *	attach INDEX | detach INDEX
- *	set IP INDEX ARP_MS IP_MS          INDEX: the interface that carries it
+ *	set IP INDEX ARP_MS IP_MS          INDEX: the interface that carries it.  Each address is a group of its own
  *	redirect IP MS TO_MAC OWN_MAC      with the gate shut
- *	keep IP INDEX MS                   opens anew every MS / 3, until a line comes or the process ends
+ *	keep IP INDEX MS                   opens its group anew every MS / 3, until a line comes or the process ends
  *	unset IP | get IP | counts
  *	fill N                             N entries, 2001:db8:ffff::1 and on
  *	watch MS                           prints "changed INDEX" until something came and 50 ms were silent
@@ -26,11 +26,14 @@
 #include "netlink/gate_if.h"
 
 #define WORDS_MAX 8
+#define GROUPS 64
 
 struct driver {
 	struct gate_if *gate;
 	struct gate_watch *watch;
 	struct nlsock *route;
+	struct ip groups[GROUPS]; /* the address of each */
+	uint32_t n_groups;
 	char line[256];
 	char *words[WORDS_MAX];
 	size_t n_words;
@@ -129,20 +132,38 @@ static int detach(struct driver *d)
 	return gate_if_detach(d->route, (int)number(d, 1), &d->err);
 }
 
+static uint32_t group_of(struct driver *d, const struct ip *ip)
+{
+	for (uint32_t i = 0; i < d->n_groups; i++)
+		if (ip_eq(&d->groups[i], ip))
+			return i;
+	if (d->n_groups == GROUPS)
+		refuse("too many addresses", word(d, 1));
+	d->groups[d->n_groups] = *ip;
+	return d->n_groups++;
+}
+
+static int open_group(struct driver *d, uint32_t group, uint64_t arp_ms, uint64_t ip_ms)
+{
+	const struct gate_group row = { .arp_until = from_now(arp_ms), .ip_until = from_now(ip_ms) };
+
+	return gate_if_set_group(d->gate, group, &row, &d->err);
+}
+
 static int set(struct driver *d)
 {
 	const struct ip ip = address(d, 1);
-	const struct gate_entry e = { .ifindex = (uint32_t)number(d, 2),
-				      .arp_until = from_now(number(d, 3)),
-				      .ip_until = from_now(number(d, 4)) };
+	const struct gate_entry e = { .ifindex = (uint32_t)number(d, 2), .group = group_of(d, &ip),
+				      .may = GATE_MAY_ARP | GATE_MAY_IP };
+	int r = open_group(d, e.group, number(d, 3), number(d, 4));
 
-	return gate_if_set(d->gate, &ip, &e, &d->err);
+	return r < 0 ? r : gate_if_set(d->gate, &ip, &e, &d->err);
 }
 
 static int redirect(struct driver *d)
 {
 	const struct ip ip = address(d, 1);
-	struct gate_entry e = { .redirect_until = from_now(number(d, 2)) };
+	struct gate_entry e = { .redirect_until = from_now(number(d, 2)), .group = GATE_GROUP_NONE };
 
 	mac(d, 3, e.redirect_mac);
 	mac(d, 4, e.own_mac);
@@ -153,18 +174,17 @@ static int keep(struct driver *d)
 {
 	const struct ip ip = address(d, 1);
 	const uint64_t ms = number(d, 3);
+	const struct gate_entry e = { .ifindex = (uint32_t)number(d, 2), .group = group_of(d, &ip),
+				      .may = GATE_MAY_ARP | GATE_MAY_IP };
 	struct pollfd p = { .fd = 0, .events = POLLIN };
+	int r;
 
 	do {
-		const struct gate_entry e = { .ifindex = (uint32_t)number(d, 2),
-					      .arp_until = from_now(ms),
-					      .ip_until = from_now(ms) };
-		int r = gate_if_set(d->gate, &ip, &e, &d->err);
-
-		if (r < 0)
-			return r;
-	} while (poll(&p, 1, (int)ms / 3) == 0);
-	return 0;
+		r = open_group(d, e.group, ms, ms);
+		if (r == 0)
+			r = gate_if_set(d->gate, &ip, &e, &d->err);
+	} while (r == 0 && poll(&p, 1, (int)ms / 3) == 0);
+	return r;
 }
 
 static int unset(struct driver *d)
@@ -177,11 +197,14 @@ static int unset(struct driver *d)
 static int get(struct driver *d)
 {
 	const struct ip ip = address(d, 1);
+	struct gate_group row = { 0 };
 	struct gate_entry e;
 	int r = gate_if_get(d->gate, &ip, &e, &d->err);
 
+	if (r == 0 && e.group != GATE_GROUP_NONE)
+		r = gate_if_get_group(d->gate, e.group, &row, &d->err);
 	if (r == 0)
-		printf("%u %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", e.ifindex, (uint64_t)e.arp_until, (uint64_t)e.ip_until,
+		printf("%u %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", e.ifindex, (uint64_t)row.arp_until, (uint64_t)row.ip_until,
 		       (uint64_t)e.redirect_until);
 	return r;
 }
@@ -198,7 +221,7 @@ static int counts(struct driver *d)
 
 static int fill(struct driver *d)
 {
-	const struct gate_entry e = { .ifindex = 1 };
+	const struct gate_entry e = { .ifindex = 1, .group = GATE_GROUP_NONE };
 	uint64_t n = number(d, 1);
 	struct ip ip;
 	int r = ip_parse("2001:db8:ffff::", &ip);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gate_frames.c: what the gate's program decides, frame by frame, in the kernel (BPF_PROG_TEST_RUN).
  *
- * A table of frames by states of the VIP's entry.  For each pair: the verdict, the frame as it leaves, and which count
+ * A table of frames by states of the VIP's entry and its group's row.  For each pair: the verdict, the frame as it leaves, and which count
  * went up; then the same for every length to which the frame can be cut.  Needs root; makes itself a network namespace. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -60,7 +60,7 @@
 #define NS_BEHIND(next, head, saddr, daddr) V6("0028", next, "ff", saddr, daddr, head ND("87", "00", VIP6))
 #define UDP6(saddr, daddr) V6("0008", "11", "40", saddr, daddr, "1388138800080000")
 
-/* States of the entry, in the order of a row's verdicts. */
+/* States of the entry and its group, in the order of a row's verdicts. */
 enum {
 	ABSENT,	       /* no entry */
 	SHUT,	       /* nothing allowed */
@@ -73,18 +73,22 @@ enum {
 	REDIRECT,      /* nothing allowed, redirected */
 	REDIRECT_OPEN, /* as OPEN, redirected all the same */
 	REDIRECT_PAST, /* nothing allowed, redirected until a moment ago */
+	MAY_NOTHING,   /* as OPEN, but the entry may not */
+	MAY_IP,	       /* as OPEN, but the entry may not answer ARP */
+	NO_GROUP,      /* as OPEN, but the entry names no group */
+	OTHER_GROUP,   /* as OPEN, but another group than the entry's */
 	STATES,
 };
 
 /* '.' passes, 'x' dropped, 'r' redirected, 'n' passes in the interface's own name; a letter for each state. */
-#define PASSES "..........."
-#define ARP_RULE ".x.xxx.xx.x"
-#define ARP_RULE_UNICAST ".x.xxx.xrrx"
-#define IP_RULE ".x.x..x.x.x"
-#define IP_RULE_UNICAST ".x.x..x.rrx"
-#define ARP_RULE_BACK ".x.xxx.xxxx" /* unicast, but from whom it would be redirected to */
-#define IP_RULE_BACK ".x.x..x.xxx"
-#define NAME_RULE ".x.xxn.xx.x"
+#define PASSES "..............."
+#define ARP_RULE ".x.xxx.xx.xxxxx"
+#define ARP_RULE_UNICAST ".x.xxx.xrrxxxxx"
+#define IP_RULE ".x.x..x.x.xx.xx"
+#define IP_RULE_UNICAST ".x.x..x.rrxx.xx"
+#define ARP_RULE_BACK ".x.xxx.xxxxxxxx" /* unicast, but from whom it would be redirected to */
+#define IP_RULE_BACK ".x.x..x.xxxx.xx"
+#define NAME_RULE ".x.xxn.xx.xxnxx"
 
 enum { INGRESS, EGRESS };
 enum { L3 = 14, ARP_END = L3 + 28, V4_END = L3 + 20, V6_END = L3 + 40, ND_END = V6_END + 24 };
@@ -186,10 +190,11 @@ static const struct row {
 };
 
 #define FRAME_MAX 256
+#define GROUP 7 /* of the entry */
 
 static struct {
 	struct bpf_object *object;
-	int programs[2], vips, counts, n_cpus;
+	int programs[2], vips, groups, counts, n_cpus;
 	uint32_t ifindex;
 	uint32_t first; /* interface of the entry, which carries the VIP on ifindex as a further one, by also[slot]; 0: as its only one */
 	size_t slot;
@@ -208,13 +213,35 @@ static size_t bytes(const char *text, uint8_t *ret)
 	return n;
 }
 
+static bool is_open(int state)
+{
+	return state == OPEN || state == EXPIRED || state == ELSEWHERE || state == NOWHERE || state == REDIRECT_OPEN ||
+	       state >= MAY_NOTHING;
+}
+
+static void set_group(uint32_t group, uint64_t arp_until, uint64_t ip_until)
+{
+	const struct gate_group row = { arp_until, ip_until };
+
+	assert_int_equal(bpf_map_update_elem(kernel.groups, &group, &row, BPF_ANY), 0);
+}
+
+/* The rows beside the group's own are the opposite of it. */
+static void set_groups(int state)
+{
+	const uint64_t now = (uint64_t)mono_now().ns, until = state == EXPIRED ? now : UINT64_MAX;
+	const bool open = is_open(state) && state != OTHER_GROUP;
+
+	set_group(GROUP, open || state == ARP_ALONE ? until : 0, open || state == IP_ALONE ? until : 0);
+	set_group(GROUP - 1, open ? 0 : UINT64_MAX, open ? 0 : UINT64_MAX);
+	set_group(GROUP + 1, open ? 0 : UINT64_MAX, open ? 0 : UINT64_MAX);
+}
+
 static void set_vip(const char *key_text, int state)
 {
 	const uint64_t now = (uint64_t)mono_now().ns, later = now + UINT64_C(3600000000000);
-	const uint64_t until = state == EXPIRED ? now : later;
-	const bool open = state == OPEN || state == EXPIRED || state == ELSEWHERE || state == NOWHERE ||
-			  state == REDIRECT_OPEN;
-	struct gate_entry e = { .ifindex = kernel.ifindex };
+	struct gate_entry e = { .ifindex = kernel.ifindex, .group = state == NO_GROUP ? GATE_GROUP_NONE : GROUP,
+				.may = state == MAY_NOTHING ? 0 : state == MAY_IP ? GATE_MAY_IP : GATE_MAY_ARP | GATE_MAY_IP };
 	uint8_t key[FRAME_MAX];
 
 	bytes(key_text, key);
@@ -230,8 +257,6 @@ static void set_vip(const char *key_text, int state)
 		e.also[kernel.slot] = e.ifindex;
 		e.ifindex = kernel.first;
 	}
-	e.arp_until = open || state == ARP_ALONE ? until : 0;
-	e.ip_until = open || state == IP_ALONE ? until : 0;
 	e.redirect_until = state == REDIRECT_PAST ? now : state == REDIRECT || state == REDIRECT_OPEN ? later : 0;
 	bytes(SUCCESSOR, e.redirect_mac);
 	bytes(US, e.own_mac);
@@ -241,6 +266,7 @@ static void set_vip(const char *key_text, int state)
 
 static void set_state(int state)
 {
+	set_groups(state);
 	set_vip("00000000000000000000ffff" VIP4, state);
 	set_vip(VIP6, state);
 }
@@ -389,8 +415,9 @@ static void test_nameless(void **state)
 	};
 
 	(void)state;
+	set_groups(IP_ALONE);
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		struct gate_entry e = { .ifindex = kernel.ifindex, .ip_until = UINT64_MAX };
+		const struct gate_entry e = { .ifindex = kernel.ifindex, .group = GROUP, .may = GATE_MAY_ARP | GATE_MAY_IP };
 		struct __sk_buff ctx = { .ifindex = kernel.ifindex };
 		uint8_t key[FRAME_MAX], frame[FRAME_MAX], out[FRAME_MAX];
 		size_t len = bytes(cases[i].frame, frame);
@@ -419,6 +446,10 @@ static void test_map(void **state)
 	assert_int_equal(info.value_size, sizeof(struct gate_entry));
 	assert_int_equal(info.max_entries, GATE_VIPS_MAX);
 	assert_int_equal(info.map_flags & BPF_F_NO_PREALLOC, 0);
+	assert_int_equal(bpf_obj_get_info_by_fd(kernel.groups, &info, &len), 0);
+	assert_int_equal(info.type, BPF_MAP_TYPE_ARRAY);
+	assert_int_equal(info.value_size, sizeof(struct gate_group));
+	assert_int_equal(info.max_entries, GATE_GROUPS_MAX);
 }
 
 static int set_up(void **state)
@@ -436,9 +467,10 @@ static int set_up(void **state)
 	kernel.programs[INGRESS] = bpf_program__fd(bpf_object__find_program_by_name(kernel.object, "gate_ingress"));
 	kernel.programs[EGRESS] = bpf_program__fd(bpf_object__find_program_by_name(kernel.object, "gate_egress"));
 	kernel.vips = bpf_object__find_map_fd_by_name(kernel.object, "gate_vips");
+	kernel.groups = bpf_object__find_map_fd_by_name(kernel.object, "gate_groups");
 	kernel.counts = bpf_object__find_map_fd_by_name(kernel.object, "gate_counts");
 	kernel.n_cpus = libbpf_num_possible_cpus();
-	return kernel.ifindex && kernel.vips >= 0 && kernel.counts >= 0 && kernel.n_cpus > 0 ? 0 : -1;
+	return kernel.ifindex && kernel.vips >= 0 && kernel.groups >= 0 && kernel.counts >= 0 && kernel.n_cpus > 0 ? 0 : -1;
 }
 
 static int tear_down(void **state)

@@ -111,7 +111,8 @@ static int addresses(struct driver *d)
 		return addr_if_del(d->route, index, &ip, &d->err);
 	if (text_eq(word(d, 0), "addr-put"))
 		return addr_if_put(d->route, index, &ip, (uint32_t)number(d, 3, UINT32_MAX), &d->err);
-	return addr_if_refresh(d->route, index, &ip, (uint32_t)number(d, 3, UINT32_MAX), &d->err);
+	return addr_if_change(d->route, &(struct addr_if_change){ ADDR_IF_REFRESH, index, ip, 0 }, 1,
+			      (uint32_t)number(d, 3, UINT32_MAX), &d->err);
 }
 
 static int announce(struct driver *d)
