@@ -111,7 +111,7 @@ $(foreach t,$(TEST_BINS) $(LIVE_BINS),$(eval $(call unit_rule,$(t))))
 
 # Drive netlink/ in namespaces for tests/netns: kernel_driver for test_kernel.py and so on.
 NETNS_DRIVERS := $(patsubst tests/netns/%.c,$(O)/netns/%,$(wildcard tests/netns/*_driver.c))
-$(NETNS_DRIVERS): $(O)/netns/%: $(O)/tests/netns/%.o $(O)/libnetlink.a $(O)/libbase.a
+$(NETNS_DRIVERS): $(O)/netns/%: $(O)/tests/netns/%.o $(O)/tests/netns/command.o $(O)/libnetlink.a $(O)/libbase.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS.netlink) $(LIBS.base)
 

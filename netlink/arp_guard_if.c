@@ -51,26 +51,10 @@ static int look(struct nlsock *s, bool *ret_whole, struct err_info *err)
 	return 0;
 }
 
-static void on_begin(void *ctx)
-{
-	IGNORE(ctx);
-}
-
-/* nlsock puts the first one's text into the error. */
-static void on_refused(void *ctx, uint32_t message, int error, const char *text)
-{
-	IGNORE(ctx);
-	IGNORE(message);
-	IGNORE(error);
-	IGNORE(text);
-}
-
 static int commit(struct nlsock *s, struct batch *b, struct err_info *err)
 {
-	static const struct nlsock_refusals refusals = { on_begin, on_refused, NULL };
-
 	batch_end(b);
-	return nlsock_batch(s, b, &refusals, err);
+	return nlsock_batch(s, b, NULL, err);
 }
 
 /* 'anew': whatever is there goes first. */

@@ -1,21 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nat_frame.c: table, sets, chains and rules to and from bytes.  libnftnl builds; what the kernel sends is read
- * by attr_walk, bounded.  Pure: nat_if talks to the kernel. */
+/* nat_frame.c: table, sets, chains and rules to and from bytes.  Pure: nat_if talks to the kernel. */
 #include "netlink/nat_frame.h"
 
 #include <stdio.h> /* first: libnftnl/expr.h needs it and does not say so */
 
+#include <endian.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
-#include <libnftnl/chain.h>
 #include <libnftnl/expr.h>
-#include <libnftnl/object.h>
-#include <libnftnl/rule.h>
 #include <libnftnl/set.h>
-#include <libnftnl/table.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <string.h>
 
 #include "agent/base/text.h"
@@ -23,84 +18,39 @@
 #include "netlink/nat_chain.h"
 #include "netlink/nat_elem.h"
 #include "netlink/nat_udata.h"
+#include "netlink/nft_frame.h"
 
-/* libnftnl builds without a bound; the largest of our messages has under 800 bytes (test_nat_frame.c). */
+/* The largest of our messages but for rules (nat_rule.c) has under 800 bytes (test_nat_frame.c). */
 #define FRAME_ROOM 2048
 
 /* ---- building ---- */
 
-static void free_table(struct nftnl_table **t)
-{
-	if (*t)
-		nftnl_table_free(*t);
-}
-
-static void free_set(struct nftnl_set **s)
-{
-	if (*s)
-		nftnl_set_free(*s);
-}
-
-static void free_chain(struct nftnl_chain **c)
-{
-	if (*c)
-		nftnl_chain_free(*c);
-}
-
-static void free_object(struct nftnl_obj **o)
-{
-	if (*o)
-		nftnl_obj_free(*o);
-}
-
-static void free_rule(struct nftnl_rule **r)
-{
-	if (*r)
-		nftnl_rule_free(*r);
-}
-
-static int put_table(struct batch *b, uint16_t type, uint16_t flags)
-{
-	AUTO(free_table) struct nftnl_table *t = nftnl_table_alloc();
-	struct nlmsghdr *nlh;
-
-	if (!t || nftnl_table_set_str(t, NFTNL_TABLE_NAME, NAT_TABLE) < 0)
-		return -ENOMEM;
-	nlh = batch_message(b, type, flags, FRAME_ROOM);
-	if (!nlh)
-		return -ENOSPC;
-	nftnl_table_nlmsg_build_payload(nlh, t);
-	batch_commit(b, nlh);
-	return 0;
-}
+static const struct nft_table table = { NAT_TABLE, NFPROTO_INET, FRAME_ROOM };
 
 int nat_frame_add_table(struct batch *b)
 {
-	return put_table(b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
+	return nft_frame_add_table(b, &table);
 }
 
 int nat_frame_del_table(struct batch *b)
 {
-	return put_table(b, NFT_MSG_DELTABLE, 0);
+	return nft_frame_del_table(b, &table);
 }
 
 int nat_frame_add_counter(struct batch *b, enum nat_drop why)
 {
-	AUTO(free_object) struct nftnl_obj *o = nftnl_obj_alloc();
-	struct nlmsghdr *nlh;
+	struct nlmsghdr *nlh = nft_frame_message(b, &table, NFT_MSG_NEWOBJ, NLM_F_CREATE, FRAME_ROOM);
+	struct nlattr *data;
 
-	if (!o)
-		return -ENOMEM;
-	nftnl_obj_set_u32(o, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
-	nftnl_obj_set_str(o, NFTNL_OBJ_TABLE, NAT_TABLE);
-	nftnl_obj_set_str(o, NFTNL_OBJ_NAME, nat_drop_counters[why]);
-	/* Anything of it: without any the kernel misses the counter's attribute. */
-	nftnl_obj_set_u64(o, NFTNL_OBJ_CTR_PKTS, 0);
-	nftnl_obj_set_u64(o, NFTNL_OBJ_CTR_BYTES, 0);
-	nlh = batch_message(b, NFT_MSG_NEWOBJ, NLM_F_CREATE, FRAME_ROOM);
 	if (!nlh)
 		return -ENOSPC;
-	nftnl_obj_nlmsg_build_payload(nlh, o);
+	mnl_attr_put_strz(nlh, NFTA_OBJ_TABLE, NAT_TABLE);
+	mnl_attr_put_strz(nlh, NFTA_OBJ_NAME, nat_drop_counters[why]);
+	mnl_attr_put_u32(nlh, NFTA_OBJ_TYPE, htobe32(NFT_OBJECT_COUNTER));
+	data = mnl_attr_nest_start(nlh, NFTA_OBJ_DATA);
+	mnl_attr_put_u64(nlh, NFTA_COUNTER_BYTES, 0);
+	mnl_attr_put_u64(nlh, NFTA_COUNTER_PACKETS, 0);
+	mnl_attr_nest_end(nlh, data);
 	batch_commit(b, nlh);
 	return 0;
 }
@@ -110,30 +60,21 @@ int nat_frame_add_counter(struct batch *b, enum nat_drop why)
 struct set {
 	const char *name;
 	const struct nat_set_shape *shape;
-	struct nat_udata notes;
 	uint32_t flags, size;
 	bool counts;
 };
 
-static int put_set(struct batch *b, uint16_t type, uint16_t flags, const struct set *set)
+static int put_set(struct batch *b, const struct set *set)
 {
-	AUTO(free_set) struct nftnl_set *s = nftnl_set_alloc();
+	const struct nft_set key = { set->name, set->shape->key_type, set->shape->key_len };
+	const struct nat_udata note = nat_udata_set(set->shape);
+	AUTO(nft_frame_free_setp) struct nftnl_set *s = nft_frame_new_set(b, &table, &key, &note);
 	struct nftnl_expr *counter;
-	struct nlmsghdr *nlh;
 
-	if (!s || nftnl_set_set_str(s, NFTNL_SET_TABLE, NAT_TABLE) < 0 ||
-	    nftnl_set_set_str(s, NFTNL_SET_NAME, set->name) < 0)
+	if (!s)
 		return -ENOMEM;
-	if (set->shape) {
-		if (nftnl_set_set_data(s, NFTNL_SET_USERDATA, set->notes.data, (uint32_t)set->notes.len) < 0)
-			return -ENOMEM;
-		nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, set->shape->key_type);
-		nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, set->shape->key_len);
-		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, set->flags);
-		/* Needed by the kernel, though we refer to sets by name: any number that the transaction has once. */
-		nftnl_set_set_u32(s, NFTNL_SET_ID, b->seq);
-	}
-	if (set->shape && nat_set_is_map(set->shape)) {
+	nftnl_set_set_u32(s, NFTNL_SET_FLAGS, set->flags);
+	if (nat_set_is_map(set->shape)) {
 		nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, set->shape->data_type);
 		nftnl_set_set_u32(s, NFTNL_SET_DATA_LEN, set->shape->data_len);
 	}
@@ -145,29 +86,22 @@ static int put_set(struct batch *b, uint16_t type, uint16_t flags, const struct 
 			return -ENOMEM;
 		nftnl_set_add_expr(s, counter);
 	}
-	nlh = batch_message(b, type, flags, FRAME_ROOM);
-	if (!nlh)
-		return -ENOSPC;
-	nftnl_set_nlmsg_build_payload(nlh, s);
-	batch_commit(b, nlh);
-	return 0;
+	return nft_frame_add_set(b, &table, s);
 }
 
 int nat_frame_add_set(struct batch *b, const struct nat_set_shape *shape)
 {
 	const struct set set = {
-		.name = shape->name, .shape = shape, .notes = nat_udata_set(shape), .flags = nat_set_flags(shape),
-		.counts = nat_set_counts(shape), .size = shape->kind == NAT_SET_KIND_CLIENTS ? NAT_CLIENTS_MAX : 0,
+		.name = shape->name, .shape = shape, .flags = nat_set_flags(shape), .counts = nat_set_counts(shape),
+		.size = shape->kind == NAT_SET_KIND_CLIENTS ? NAT_CLIENTS_MAX : 0,
 	};
 
-	return put_set(b, NFT_MSG_NEWSET, NLM_F_CREATE, &set);
+	return put_set(b, &set);
 }
 
 int nat_frame_del_set(struct batch *b, const char *name)
 {
-	const struct set set = { .name = name };
-
-	return put_set(b, NFT_MSG_DELSET, 0, &set);
+	return nft_frame_del_set(b, &table, name);
 }
 
 /* Those who have connections through a firewall. */
@@ -176,46 +110,30 @@ static int add_connections(struct batch *b, const char *name, enum ip_family fam
 	/* Addresses of the family, like those of any set of addresses. */
 	const struct nat_set_shape *shape = nat_set_of(NAT_SET_KIND_VIPS, family);
 	const struct set set = {
-		.name = name, .shape = shape, .notes = nat_udata_set(shape), .flags = NFT_SET_EVAL,
-		.size = NAT_CONNECTIONS_MAX,
+		.name = name, .shape = shape, .flags = NFT_SET_EVAL, .size = NAT_CONNECTIONS_MAX,
 	};
 
-	return put_set(b, NFT_MSG_NEWSET, NLM_F_CREATE, &set);
+	return put_set(b, &set);
 }
 
 /* ---- chains ---- */
 
-/* shape NULL: not hooked. */
-static int put_chain(struct batch *b, uint16_t type, uint16_t flags, const char *name, const struct nat_chain_shape *shape)
-{
-	AUTO(free_chain) struct nftnl_chain *c = nftnl_chain_alloc();
-	struct nlmsghdr *nlh;
-
-	if (!c || nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, NAT_TABLE) < 0 ||
-	    nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, name) < 0)
-		return -ENOMEM;
-	if (shape && nat_chain_type(shape)) {
-		if (nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, nat_chain_type(shape)) < 0)
-			return -ENOMEM;
-		nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, shape->hook);
-		nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, shape->priority);
-	}
-	nlh = batch_message(b, type, flags, FRAME_ROOM);
-	if (!nlh)
-		return -ENOSPC;
-	nftnl_chain_nlmsg_build_payload(nlh, c);
-	batch_commit(b, nlh);
-	return 0;
-}
-
 int nat_frame_add_chain(struct batch *b, const struct nat_chain_shape *chain)
 {
-	return put_chain(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE, chain->name, chain);
+	const struct nft_hook hook = { nat_chain_type(chain), chain->hook, chain->priority };
+
+	return nft_frame_add_chain(b, &table, chain->name, hook.type ? &hook : NULL);
+}
+
+/* A chain that is only jumped to. */
+static int add_chain(struct batch *b, const char *name)
+{
+	return nft_frame_add_chain(b, &table, name, NULL);
 }
 
 int nat_frame_del_chain(struct batch *b, const char *chain)
 {
-	return put_chain(b, NFT_MSG_DELCHAIN, 0, chain, NULL);
+	return nft_frame_del_chain(b, &table, chain);
 }
 
 /* ---- rules ---- */
@@ -235,23 +153,19 @@ int nat_frame_add_rules(struct batch *b, const struct nat_chain_shape *chain, co
 	struct nat_writer w = { .b = b, .chain = chain->name, .comment = nat_chain_comment(chain, options, comment) };
 
 	nat_chain_write(&w, chain, options);
-	return written(b, &before, w.error);
+	return written(b, &before, w.rule.error);
 }
 
 int nat_frame_del_rules(struct batch *b, const char *chain, uint64_t handle)
 {
-	AUTO(free_rule) struct nftnl_rule *rule = nftnl_rule_alloc();
-	struct nlmsghdr *nlh;
+	struct nlmsghdr *nlh = nft_frame_message(b, &table, NFT_MSG_DELRULE, 0, FRAME_ROOM);
 
-	if (!rule || nftnl_rule_set_str(rule, NFTNL_RULE_TABLE, NAT_TABLE) < 0 ||
-	    nftnl_rule_set_str(rule, NFTNL_RULE_CHAIN, chain) < 0)
-		return -ENOMEM;
-	if (handle)
-		nftnl_rule_set_u64(rule, NFTNL_RULE_HANDLE, handle);
-	nlh = batch_message(b, NFT_MSG_DELRULE, 0, FRAME_ROOM);
 	if (!nlh)
 		return -ENOSPC;
-	nftnl_rule_nlmsg_build_payload(nlh, rule);
+	mnl_attr_put_strz(nlh, NFTA_RULE_TABLE, NAT_TABLE);
+	mnl_attr_put_strz(nlh, NFTA_RULE_CHAIN, chain);
+	if (handle)
+		mnl_attr_put_u64(nlh, NFTA_RULE_HANDLE, htobe64(handle));
 	batch_commit(b, nlh);
 	return 0;
 }
@@ -270,12 +184,12 @@ int nat_frame_add_own_rules(struct batch *b, const char *chain)
 		nat_write_balance(&w, &f);
 	else
 		return -ENOENT;
-	return written(b, &before, w.error);
+	return written(b, &before, w.rule.error);
 }
 
 static int add_own(struct batch *b, const char *name)
 {
-	int r = put_chain(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE, name, NULL);
+	int r = add_chain(b, name);
 
 	return r == 0 ? nat_frame_add_own_rules(b, name) : r;
 }
@@ -294,7 +208,7 @@ int nat_frame_add_balance(struct batch *b, const struct frontend *f)
 /* Whether it is there or not: afterwards it is not. */
 static int remove_chain(struct batch *b, const char *name)
 {
-	int r = put_chain(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE, name, NULL);
+	int r = add_chain(b, name);
 
 	if (r == 0)
 		r = nat_frame_del_rules(b, name, 0);
@@ -320,14 +234,14 @@ static int put_connections(struct batch *b, const char *firewall, bool wanted)
 static int put_sources(struct batch *b, struct nat_writer *w, const struct nat_firewall *fw)
 {
 	char name[NAT_NAME_MAX];
-	int r = put_chain(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE, nat_sources_chain(fw->name, name), NULL);
+	int r = add_chain(b, nat_sources_chain(fw->name, name));
 
 	if (r == 0)
 		r = nat_frame_del_rules(b, name, 0);
 	w->chain = name;
 	if (r == 0)
 		nat_write_sources(w, fw);
-	return r == 0 ? w->error : r;
+	return r == 0 ? w->rule.error : r;
 }
 
 int nat_frame_add_firewall(struct batch *b, const struct nat_firewall *fw, bool exists)
@@ -340,7 +254,7 @@ int nat_frame_add_firewall(struct batch *b, const struct nat_firewall *fw, bool 
 	snprintf(comment, sizeof(comment), NAT_LAYOUT " %s " NAT_RULES_WORD "%u", nat_digest_text(fw->digest, digest),
 		 nat_firewall_rules(fw));
 	nat_firewall_chain(fw->name, chain);
-	r = put_chain(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE, chain, NULL);
+	r = add_chain(b, chain);
 	if (r == 0 && exists)
 		r = nat_frame_del_rules(b, chain, 0);
 	/* What it does not need goes, in case that it needed it before. */
@@ -353,7 +267,7 @@ int nat_frame_add_firewall(struct batch *b, const struct nat_firewall *fw, bool 
 	w.chain = chain;
 	if (r == 0)
 		nat_write_firewall(&w, fw);
-	return written(b, &before, r == 0 ? w.error : r);
+	return written(b, &before, r == 0 ? w.rule.error : r);
 }
 
 static int del_firewall(struct batch *b, const char *firewall)
@@ -396,16 +310,8 @@ struct nlmsghdr *nat_frame_read(unsigned char buf[static NAT_READ_MAX], enum nat
 		[NAT_READ_ELEMENTS] = { NFT_MSG_GETSETELEM, NLM_F_DUMP, NFTA_SET_ELEM_LIST_TABLE },
 		[NAT_READ_COUNTERS] = { NFT_MSG_GETOBJ, NLM_F_DUMP, NFTA_OBJ_TABLE },
 	};
-	struct nlmsghdr *nlh;
-	struct nfgenmsg *nfg;
+	struct nlmsghdr *nlh = nft_frame_request(buf, NAT_READ_MAX, &table, requests[what].type, requests[what].flags);
 
-	memset(buf, 0, NAT_READ_MAX); /* for the padding */
-	nlh = mnl_nlmsg_put_header(buf);
-	nfg = mnl_nlmsg_put_extra_header(nlh, sizeof(*nfg));
-	nlh->nlmsg_type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | requests[what].type);
-	nlh->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | requests[what].flags);
-	nfg->nfgen_family = NFPROTO_INET;
-	nfg->version = NFNETLINK_V0;
 	if (requests[what].table)
 		mnl_attr_put_strz(nlh, requests[what].table, NAT_TABLE);
 	if (set)
@@ -413,26 +319,11 @@ struct nlmsghdr *nat_frame_read(unsigned char buf[static NAT_READ_MAX], enum nat
 	return nlh;
 }
 
-/* The attributes of a message of that type.  Dumps of some kinds have other families' tables too. */
-static int open_message(const void *data, size_t len, uint8_t type, const struct nlattr **tb, uint16_t max)
-{
-	const struct nlmsghdr *nlh = attr_message(data, len);
-	const struct nfgenmsg *nfg = nlh ? attr_header(nlh, sizeof(*nfg)) : NULL;
-
-	if (!nfg || nlh->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | type))
-		return -EBADMSG;
-	if (attr_table(attr_walk_message(nlh, sizeof(*nfg)), tb, max) < 0 || !attr_text(tb[1]))
-		return -EBADMSG;
-	/* Attribute 1 is the table's name in sets, chains and rules alike. */
-	_Static_assert(NFTA_SET_TABLE == 1 && NFTA_CHAIN_TABLE == 1 && NFTA_RULE_TABLE == 1, "first attribute");
-	return nfg->nfgen_family == NFPROTO_INET && text_eq(attr_text(tb[1]), NAT_TABLE) ? 0 : -ENOENT;
-}
-
 int nat_frame_parse_set(const void *data, size_t len, struct nat_seen_set *ret)
 {
 	const struct nlattr *tb[NFTA_SET_EXPR + 1];
 	struct nat_seen_set s = { 0 };
-	int r = open_message(data, len, NFT_MSG_NEWSET, tb, NFTA_SET_EXPR);
+	int r = nft_frame_open(attr_message(data, len), &table, NFT_MSG_NEWSET, tb, NFTA_SET_EXPR);
 
 	if (r < 0)
 		return r;
@@ -452,7 +343,7 @@ int nat_frame_parse_set(const void *data, size_t len, struct nat_seen_set *ret)
 int nat_frame_parse_chain(const void *data, size_t len, struct nat_seen_chain *ret)
 {
 	const struct nlattr *tb[NFTA_CHAIN_TYPE + 1];
-	int r = open_message(data, len, NFT_MSG_NEWCHAIN, tb, NFTA_CHAIN_TYPE);
+	int r = nft_frame_open(attr_message(data, len), &table, NFT_MSG_NEWCHAIN, tb, NFTA_CHAIN_TYPE);
 	const char *type;
 
 	if (r < 0)
@@ -469,7 +360,7 @@ int nat_frame_parse_rule(const void *data, size_t len, struct nat_seen_rule *ret
 {
 	const struct nlattr *tb[NFTA_RULE_USERDATA + 1], *udata;
 	struct nat_seen_rule s = { .comment = NULL };
-	int r = open_message(data, len, NFT_MSG_NEWRULE, tb, NFTA_RULE_USERDATA);
+	int r = nft_frame_open(attr_message(data, len), &table, NFT_MSG_NEWRULE, tb, NFTA_RULE_USERDATA);
 
 	if (r < 0)
 		return r;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nat_rule.c: expressions through libnftnl, and the finished rule as a message. */
+/* nat_rule.c: the expressions of the table's rules, by nft_rule and libnftnl. */
 #include "netlink/nat_rule.h"
 
 #include <stdio.h> /* first: libnftnl/expr.h needs it and does not say so */
 
 #include <errno.h>
 #include <libnftnl/expr.h>
-#include <libnftnl/rule.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
 #include <linux/if.h>
@@ -20,7 +19,6 @@
 #include <string.h>
 
 #include "agent/base/text.h"
-#include "netlink/nat_udata.h"
 
 /* libnftnl builds without a bound; the largest of our rules, which names 16 interfaces, has under 2000 bytes
  * (test_nat_rule.c). */
@@ -33,115 +31,48 @@ const struct nat_family nat_families[NAT_FAMILY_N] = {
 	  NFT_REG32_14, NFT_CT_SRC_IP6, NFT_CT_DST_IP6, IPPROTO_ICMPV6, ICMPV6_PORT_UNREACH },
 };
 
-struct value {
-	uint16_t attr;
-	uint32_t v;
-};
+static const struct nft_table table = { NAT_TABLE, NFPROTO_INET, RULE_ROOM };
 
 /* ---- the rule ---- */
 
 void nat_rule_begin(struct nat_writer *w)
 {
-	struct nat_udata comment = nat_udata_comment(w->comment);
-
-	if (w->error)
-		return;
-	w->rule = nftnl_rule_alloc();
-	if (!w->rule) {
-		w->error = -ENOMEM;
-		return;
-	}
-	nftnl_rule_set_u32(w->rule, NFTNL_RULE_FAMILY, NFPROTO_INET);
-	if (nftnl_rule_set_str(w->rule, NFTNL_RULE_TABLE, NAT_TABLE) < 0 ||
-	    nftnl_rule_set_str(w->rule, NFTNL_RULE_CHAIN, w->chain) < 0 ||
-	    nftnl_rule_set_data(w->rule, NFTNL_RULE_USERDATA, comment.data, (uint32_t)comment.len) < 0)
-		w->error = -ENOMEM;
+	if (!w->rule.error)
+		w->rule = nft_rule_begin(&table, w->chain, w->comment);
 }
 
 void nat_rule_end(struct nat_writer *w)
 {
-	const uint16_t flags = NLM_F_CREATE | NLM_F_APPEND;
-	struct nlmsghdr *nlh = w->error ? NULL : batch_message(w->b, NFT_MSG_NEWRULE, flags, RULE_ROOM);
-
-	if (nlh) {
-		nftnl_rule_nlmsg_build_payload(nlh, w->rule);
-		batch_commit(w->b, nlh);
-	} else if (!w->error) {
-		w->error = -ENOSPC;
-	}
-	if (w->rule)
-		nftnl_rule_free(w->rule);
-	w->rule = NULL;
+	IGNORE(nft_rule_end(&w->rule, w->b)); /* the writer keeps the error */
 }
 
-/* Appends an expression with these numbers; NULL when there is an error. */
-static struct nftnl_expr *append(struct nat_writer *w, const char *name, const struct value *values, size_t n)
-{
-	struct nftnl_expr *e = w->error ? NULL : nftnl_expr_alloc(name);
-
-	if (!e) {
-		w->error = w->error ? w->error : -ENOMEM;
-		return NULL;
-	}
-	for (size_t i = 0; i < n; i++)
-		nftnl_expr_set_u32(e, values[i].attr, values[i].v);
-	nftnl_rule_add_expr(w->rule, e);
-	return e;
-}
-
-#define APPEND(w, name, ...)                                                    \
-	append((w), (name), (const struct value[]){ __VA_ARGS__ },              \
-	       sizeof((const struct value[]){ __VA_ARGS__ }) / sizeof(struct value))
-
-static void set_text(struct nat_writer *w, struct nftnl_expr *e, uint16_t attr, const char *text)
-{
-	if (e && nftnl_expr_set_str(e, attr, text) < 0)
-		w->error = -ENOMEM;
-}
-
-static void set_bytes(struct nat_writer *w, struct nftnl_expr *e, uint16_t attr, const void *data, uint32_t len)
-{
-	if (e && nftnl_expr_set(e, attr, data, len) < 0)
-		w->error = -ENOMEM;
-}
+#define APPEND(w, name, ...) NFT_APPEND(&(w)->rule, name, __VA_ARGS__)
 
 /* ---- loading ---- */
 
-static void put_payload(struct nat_writer *w, uint32_t base, uint32_t offset, uint32_t len, uint32_t reg)
-{
-	APPEND(w, "payload", { NFTNL_EXPR_PAYLOAD_BASE, base }, { NFTNL_EXPR_PAYLOAD_OFFSET, offset },
-	       { NFTNL_EXPR_PAYLOAD_LEN, len }, { NFTNL_EXPR_PAYLOAD_DREG, reg });
-}
-
 void nat_put_source(struct nat_writer *w, const struct nat_family *f, uint32_t reg)
 {
-	put_payload(w, NFT_PAYLOAD_NETWORK_HEADER, f->saddr, f->len, reg);
+	nft_put_payload(&w->rule, NFT_PAYLOAD_NETWORK_HEADER, f->saddr, f->len, reg);
 }
 
 void nat_put_destination(struct nat_writer *w, const struct nat_family *f, uint32_t reg)
 {
-	put_payload(w, NFT_PAYLOAD_NETWORK_HEADER, f->daddr, f->len, reg);
+	nft_put_payload(&w->rule, NFT_PAYLOAD_NETWORK_HEADER, f->daddr, f->len, reg);
 }
 
 void nat_put_port(struct nat_writer *w, uint32_t offset, uint32_t reg)
 {
-	put_payload(w, NFT_PAYLOAD_TRANSPORT_HEADER, offset, 2, reg);
+	nft_put_payload(&w->rule, NFT_PAYLOAD_TRANSPORT_HEADER, offset, 2, reg);
 }
 
 void nat_put_transport(struct nat_writer *w, uint32_t offset, uint32_t len)
 {
-	put_payload(w, NFT_PAYLOAD_TRANSPORT_HEADER, offset, len, NFT_REG_1);
+	nft_put_payload(&w->rule, NFT_PAYLOAD_TRANSPORT_HEADER, offset, len, NFT_REG_1);
 }
 
 void nat_put_meta(struct nat_writer *w, uint32_t key, uint32_t reg)
 {
-	APPEND(w, "meta", { NFTNL_EXPR_META_KEY, key }, { NFTNL_EXPR_META_DREG, reg });
-}
-
-/* What the packet's connection is as a whole. */
-static void put_ct(struct nat_writer *w, uint32_t key)
-{
-	APPEND(w, "ct", { NFTNL_EXPR_CT_KEY, key }, { NFTNL_EXPR_CT_DREG, NFT_REG_1 });
+	nft_put_meta(&w->rule, key, reg);
 }
 
 void nat_put_ct(struct nat_writer *w, uint32_t key, uint8_t dir, uint32_t reg)
@@ -195,19 +126,7 @@ void nat_put_numgen(struct nat_writer *w, const struct nat_family *f, uint32_t t
 
 void nat_put_cmp(struct nat_writer *w, uint32_t op, uint32_t reg, const void *data, uint32_t len)
 {
-	struct nftnl_expr *e = APPEND(w, "cmp", { NFTNL_EXPR_CMP_SREG, reg }, { NFTNL_EXPR_CMP_OP, op });
-
-	set_bytes(w, e, NFTNL_EXPR_CMP_DATA, data, len);
-}
-
-/* Register 1 = (register 1 & mask) ^ xor. */
-static void put_bitwise(struct nat_writer *w, const void *mask, const void *xor, uint32_t len)
-{
-	struct nftnl_expr *e = APPEND(w, "bitwise", { NFTNL_EXPR_BITWISE_SREG, NFT_REG_1 },
-				      { NFTNL_EXPR_BITWISE_DREG, NFT_REG_1 }, { NFTNL_EXPR_BITWISE_LEN, len });
-
-	set_bytes(w, e, NFTNL_EXPR_BITWISE_MASK, mask, len);
-	set_bytes(w, e, NFTNL_EXPR_BITWISE_XOR, xor, len);
+	nft_put_cmp(&w->rule, op, reg, data, len);
 }
 
 void nat_match_family(struct nat_writer *w, const struct nat_family *f)
@@ -218,10 +137,7 @@ void nat_match_family(struct nat_writer *w, const struct nat_family *f)
 
 static struct nftnl_expr *put_lookup(struct nat_writer *w, enum nat_set_kind kind, const struct nat_family *f)
 {
-	struct nftnl_expr *e = APPEND(w, "lookup", { NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1 });
-
-	set_text(w, e, NFTNL_EXPR_LOOKUP_SET, nat_set_of(kind, f->ip)->name);
-	return e;
+	return nft_put_lookup(&w->rule, nat_set_of(kind, f->ip)->name);
 }
 
 void nat_match_set(struct nat_writer *w, enum nat_set_kind kind, const struct nat_family *f)
@@ -253,7 +169,7 @@ void nat_match_bits(struct nat_writer *w, uint32_t op, uint32_t mask, uint32_t v
 {
 	static const uint32_t zero;
 
-	put_bitwise(w, &mask, &zero, sizeof(mask));
+	nft_put_bitwise(&w->rule, &mask, &zero, sizeof(mask));
 	nat_put_cmp(w, op, NFT_REG_1, &value, sizeof(value));
 }
 
@@ -264,25 +180,25 @@ void nat_match_syn(struct nat_writer *w)
 
 	nat_match_proto(w, NFT_CMP_EQ, IPPROTO_TCP);
 	nat_put_transport(w, 13, 1);
-	put_bitwise(w, &mask, &zero, sizeof(mask));
+	nft_put_bitwise(&w->rule, &mask, &zero, sizeof(mask));
 	nat_put_cmp(w, NFT_CMP_EQ, NFT_REG_1, &syn, sizeof(syn));
 }
 
 void nat_match_dnat(struct nat_writer *w, uint32_t op)
 {
-	put_ct(w, NFT_CT_STATUS);
+	nft_put_ct(&w->rule, NFT_CT_STATUS, NFT_REG_1);
 	nat_match_bits(w, op, IPS_DST_NAT, 0);
 }
 
 void nat_match_state(struct nat_writer *w, uint32_t bits)
 {
-	put_ct(w, NFT_CT_STATE);
+	nft_put_ct(&w->rule, NFT_CT_STATE, NFT_REG_1);
 	nat_match_bits(w, NFT_CMP_NEQ, bits, 0);
 }
 
 void nat_match_direction(struct nat_writer *w, uint8_t dir)
 {
-	put_ct(w, NFT_CT_DIRECTION);
+	nft_put_ct(&w->rule, NFT_CT_DIRECTION, NFT_REG_1);
 	nat_put_cmp(w, NFT_CMP_EQ, NFT_REG_1, &dir, sizeof(dir));
 }
 
@@ -321,7 +237,7 @@ void nat_match_source_net(struct nat_writer *w, const struct ip_net *net)
 	nat_match_family(w, f);
 	/* As nft has it: whole bytes are loaded alone, no more than the prefix has of them. */
 	if (net->len % 8 == 0 && whole > 0) {
-		put_payload(w, NFT_PAYLOAD_NETWORK_HEADER, f->saddr, whole, NFT_REG_1);
+		nft_put_payload(&w->rule, NFT_PAYLOAD_NETWORK_HEADER, f->saddr, whole, NFT_REG_1);
 		nat_put_cmp(w, NFT_CMP_EQ, NFT_REG_1, net->ip.b, whole);
 		return;
 	}
@@ -329,7 +245,7 @@ void nat_match_source_net(struct nat_writer *w, const struct ip_net *net)
 	if (net->len % 8)
 		mask[whole] = (uint8_t)(0xff << (8 - net->len % 8));
 	nat_put_source(w, f, NFT_REG_1);
-	put_bitwise(w, mask, zero, f->len);
+	nft_put_bitwise(&w->rule, mask, zero, f->len);
 	nat_put_cmp(w, NFT_CMP_EQ, NFT_REG_1, net->ip.b, f->len);
 }
 
@@ -337,32 +253,24 @@ void nat_match_source_net(struct nat_writer *w, const struct ip_net *net)
 
 void nat_put_verdict(struct nat_writer *w, uint32_t verdict)
 {
-	APPEND(w, "immediate", { NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT }, { NFTNL_EXPR_IMM_VERDICT, verdict });
-}
-
-static void put_chain(struct nat_writer *w, int verdict, const char *chain)
-{
-	struct nftnl_expr *e = APPEND(w, "immediate", { NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT },
-				      { NFTNL_EXPR_IMM_VERDICT, (uint32_t)verdict });
-
-	set_text(w, e, NFTNL_EXPR_IMM_CHAIN, chain);
+	nft_put_verdict(&w->rule, (int)verdict, NULL);
 }
 
 void nat_put_jump(struct nat_writer *w, const char *chain)
 {
-	put_chain(w, NFT_JUMP, chain);
+	nft_put_verdict(&w->rule, NFT_JUMP, chain);
 }
 
 void nat_put_goto(struct nat_writer *w, const char *chain)
 {
-	put_chain(w, NFT_GOTO, chain);
+	nft_put_verdict(&w->rule, NFT_GOTO, chain);
 }
 
 void nat_put_counter(struct nat_writer *w, enum nat_drop why)
 {
 	struct nftnl_expr *e = APPEND(w, "objref", { NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER });
 
-	set_text(w, e, NFTNL_EXPR_OBJREF_IMM_NAME, nat_drop_counters[why]);
+	nft_rule_set_text(&w->rule, e, NFTNL_EXPR_OBJREF_IMM_NAME, nat_drop_counters[why]);
 }
 
 void nat_put_reject(struct nat_writer *w, const struct nat_family *f, bool reset)
@@ -395,14 +303,7 @@ void nat_put_masquerade(struct nat_writer *w)
 
 void nat_put_limit(struct nat_writer *w, const struct rate *rate)
 {
-	const uint32_t type = rate->unit == RATE_BYTES ? NFT_LIMIT_PKT_BYTES : NFT_LIMIT_PKTS;
-	struct nftnl_expr *e = APPEND(w, "limit", { NFTNL_EXPR_LIMIT_BURST, rate->burst },
-				      { NFTNL_EXPR_LIMIT_TYPE, type }, { NFTNL_EXPR_LIMIT_FLAGS, NFT_LIMIT_F_INV });
-
-	if (e) {
-		nftnl_expr_set_u64(e, NFTNL_EXPR_LIMIT_RATE, rate->amount);
-		nftnl_expr_set_u64(e, NFTNL_EXPR_LIMIT_UNIT, rate->per_s);
-	}
+	nft_put_limit(&w->rule, rate);
 }
 
 void nat_put_dynset(struct nat_writer *w, const struct nat_dynset *d)
@@ -410,7 +311,7 @@ void nat_put_dynset(struct nat_writer *w, const struct nat_dynset *d)
 	struct nftnl_expr *limit, *e = APPEND(w, "dynset", { NFTNL_EXPR_DYNSET_OP, d->op },
 					      { NFTNL_EXPR_DYNSET_SREG_KEY, NFT_REG_1 });
 
-	set_text(w, e, NFTNL_EXPR_DYNSET_SET_NAME, d->set);
+	nft_rule_set_text(&w->rule, e, NFTNL_EXPR_DYNSET_SET_NAME, d->set);
 	if (e && d->value)
 		nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_SREG_DATA, d->value);
 	if (e && d->timeout_ms)
@@ -419,25 +320,23 @@ void nat_put_dynset(struct nat_writer *w, const struct nat_dynset *d)
 		return;
 	limit = nftnl_expr_alloc("connlimit");
 	if (!limit) {
-		w->error = -ENOMEM;
+		w->rule.error = -ENOMEM;
 		return;
 	}
 	nftnl_expr_set_u32(limit, NFTNL_EXPR_CONNLIMIT_COUNT, d->connections);
 	nftnl_expr_set_u32(limit, NFTNL_EXPR_CONNLIMIT_FLAGS, NFT_CONNLIMIT_F_INV);
-	set_bytes(w, e, NFTNL_EXPR_DYNSET_EXPR, limit, 0); /* the expression is the set's from now on */
+	nft_rule_set_bytes(&w->rule, e, NFTNL_EXPR_DYNSET_EXPR, limit, 0); /* the expression is the set's from now on */
 }
 
 void nat_put_mark(struct nat_writer *w, uint32_t and, uint32_t xor)
 {
 	nat_put_meta(w, NFT_META_MARK, NFT_REG_1);
-	put_bitwise(w, &and, &xor, sizeof(and));
+	nft_put_bitwise(&w->rule, &and, &xor, sizeof(and));
 	APPEND(w, "meta", { NFTNL_EXPR_META_KEY, NFT_META_MARK }, { NFTNL_EXPR_META_SREG, NFT_REG_1 });
 }
 
 void nat_put_zone(struct nat_writer *w, uint16_t zone)
 {
-	struct nftnl_expr *e = APPEND(w, "immediate", { NFTNL_EXPR_IMM_DREG, NFT_REG_1 });
-
-	set_bytes(w, e, NFTNL_EXPR_IMM_DATA, &zone, sizeof(zone));
+	nft_put_data(&w->rule, NFT_REG_1, &zone, sizeof(zone));
 	APPEND(w, "ct", { NFTNL_EXPR_CT_KEY, NFT_CT_ZONE }, { NFTNL_EXPR_CT_SREG, NFT_REG_1 });
 }

@@ -15,8 +15,7 @@
 #include "agent/base/nat.h"
 #include "netlink/batch.h"
 #include "netlink/nat_layout.h"
-
-struct nftnl_rule;
+#include "netlink/nft_rule.h"
 
 /* What differs between the families. */
 struct nat_family {
@@ -38,8 +37,7 @@ extern const struct nat_family nat_families[NAT_FAMILY_N];
 struct nat_writer {
 	struct batch *b;
 	const char *chain, *comment;
-	struct nftnl_rule *rule; /* being built */
-	int error;		 /* -ENOSPC, -ENOMEM */
+	struct nft_rule rule; /* being built; its error: -ENOSPC, -ENOMEM */
 };
 
 /* Between these two the expressions of a rule are put. */

@@ -8,23 +8,8 @@
 
 #include "netlink/batch.h"
 
-static void on_begin(void *ctx)
-{
-	IGNORE(ctx);
-}
-
-/* nlsock puts the first one's text into the error. */
-static void on_refused(void *ctx, uint32_t message, int error, const char *text)
-{
-	IGNORE(ctx);
-	IGNORE(message);
-	IGNORE(error);
-	IGNORE(text);
-}
-
 static int put(struct nlsock *s, const struct rendezvous *r, uint8_t family, struct err_info *err)
 {
-	static const struct nlsock_refusals refusals = { on_begin, on_refused, NULL };
 	size_t room = rendezvous_frame_room(r);
 	AUTO(freep) void *buf = malloc(room);
 	struct batch b;
@@ -39,7 +24,7 @@ static int put(struct nlsock *s, const struct rendezvous *r, uint8_t family, str
 	if (k < 0)
 		return err_errno(err, k, "building");
 	batch_end(&b);
-	k = nlsock_batch(s, &b, &refusals, err);
+	k = nlsock_batch(s, &b, NULL, err);
 	if (k == -EAFNOSUPPORT || k == -EOPNOTSUPP)
 		return 0; /* no tables of that family (nft_supported_family(), nf_tables_api.c), so no such VIPs either */
 	if (k == -ENOENT) /* no module provides an expression of that name */

@@ -18,7 +18,7 @@ SOURCE_FOLDERS = ("agent", "election", "netlink")
 TEST_FOLDER = "tests"
 
 CODECS = re.compile(
-    r"netlink/(\w+_msg|\w+_frame|attr_walk|batch|forward_rule|gate|link_feed|link_table|nat_(chain|chain_\w+|elem|elem_parse|event|layout|rule|step|udata))\.[ch]"
+    r"netlink/(\w+_msg|\w+_frame|attr_walk|batch|forward_rule|gate|link_feed|link_table|nat_(chain|chain_\w+|elem|elem_parse|event|layout|rule|step|udata)|nft_rule)\.[ch]"
     r"|agent/kube/(\w+_json|annotation|json_walk|service_rules|span|splitter|texts)\.[ch]"
 )
 

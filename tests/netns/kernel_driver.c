@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kernel_driver.c: addresses, announcements, interfaces and sysctls of netlink/ for test_kernel.py and test_survival.py
- * (the data plane is plan_driver.c's).  Reads commands from standard input, one a line, in the network namespace it was started
- * in; answers with lines and at last "ok" or "error <errno> <text>".
+ * (the data plane is plan_driver.c's).  Commands (command.h):
  *
  *	addr-put|addr-refresh INDEX IP VALID_S | addr-del INDEX IP | addr-dump
  *	announce INTERFACE IP ROUTER       sends one round, prints the number of frames
  *	watch MS                           waits for a change for at most MS, then prints the state
  *	watch-count MS                     how often a change is told within MS
  *	sysctl-get|sysctl-set 4|6 INTERFACE [VALUE] */
+#include <err.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/netlink.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "agent/base/mono.h"
 #include "agent/base/text.h"
@@ -22,61 +21,14 @@
 #include "netlink/announce_if.h"
 #include "netlink/link_watch.h"
 #include "netlink/sysctl.h"
-
-#define WORDS_MAX 8
+#include "tests/netns/command.h"
 
 struct driver {
 	struct nlsock *route;
 	struct link_watch *watch;
 	struct announce_if *announcer;
-	char line[512];
-	char *words[WORDS_MAX];
-	size_t n_words;
 	struct err_info err;
 };
-
-static bool read_line(struct driver *d)
-{
-	char *save = NULL;
-
-	if (!fgets(d->line, sizeof(d->line), stdin))
-		return false;
-	d->n_words = 0;
-	memset(d->words, 0, sizeof(d->words));
-	for (char *w = strtok_r(d->line, " \n", &save); w && d->n_words < WORDS_MAX; w = strtok_r(NULL, " \n", &save))
-		d->words[d->n_words++] = w;
-	return true;
-}
-
-/* The test is wrong: it cannot go on. */
-static void refuse(const char *what, const char *word)
-{
-	fprintf(stderr, "kernel_driver: %s: '%s'\n", what, word);
-	exit(2);
-}
-
-static const char *word(const struct driver *d, size_t i)
-{
-	return i < d->n_words ? d->words[i] : "";
-}
-
-static uint64_t number(const struct driver *d, size_t i, uint64_t max)
-{
-	uint64_t v = 0;
-
-	if (text_to_u64(word(d, i), max, &v) < 0)
-		refuse("not a number, or too large", word(d, i));
-	return v;
-}
-
-static struct ip address(const struct driver *d, size_t i)
-{
-	struct ip ip = { 0 };
-
-	if (ip_parse(word(d, i), &ip) < 0)
-		refuse("not an address", word(d, i));
-	return ip;
-}
 
 /* ---- addresses, announcements, interfaces ---- */
 
@@ -96,41 +48,41 @@ static void dump_each(void *ctx, const struct link_addr *a)
 	printf("addr %d %s/%u %s\n", a->index, ip_format(&a->ip, text), a->prefix_len, a->ours ? "ours" : "others");
 }
 
-static int addresses(struct driver *d)
+static int addrs(struct driver *d)
 {
 	static const struct addr_if_dump_ops ops = { dump_restart, dump_each };
 	struct ip ip;
 	size_t n;
 	int index;
 
-	if (text_eq(word(d, 0), "addr-dump"))
+	if (text_eq(word(0), "addr-dump"))
 		return addr_if_dump(d->route, &ops, &n, &d->err);
-	index = (int)number(d, 1, INT32_MAX);
-	ip = address(d, 2);
-	if (text_eq(word(d, 0), "addr-del"))
+	index = (int)number(1, INT32_MAX);
+	ip = address(2);
+	if (text_eq(word(0), "addr-del"))
 		return addr_if_del(d->route, index, &ip, &d->err);
-	if (text_eq(word(d, 0), "addr-put"))
-		return addr_if_put(d->route, index, &ip, (uint32_t)number(d, 3, UINT32_MAX), &d->err);
-	return addr_if_change(d->route, &(struct addr_if_change){ ADDR_IF_REFRESH, index, ip, 0 }, 1,
-			      (uint32_t)number(d, 3, UINT32_MAX), &d->err);
+	if (text_eq(word(0), "addr-put"))
+		return addr_if_put(d->route, index, &ip, (uint32_t)number(3, UINT32_MAX), &d->err);
+	return addr_if_change(d->route, &(struct addr_if_change){ ADDR_IF_REFRESH, index, ip, 0 }, 1, (uint32_t)number(3, UINT32_MAX),
+			      &d->err);
 }
 
 static int announce(struct driver *d)
 {
 	const struct link_state *s = link_watch_state(d->watch);
-	struct ip ip = address(d, 2);
+	struct ip ip = address(2);
 	unsigned int frames = 0;
 	int r;
 
 	for (size_t i = 0; i < s->n_links; i++) {
-		if (!text_eq(s->links[i].name, word(d, 1)))
+		if (!text_eq(s->links[i].name, word(1)))
 			continue;
-		r = announce_if_send(d->announcer, &s->links[i], &ip, (unsigned int)number(d, 3, 1), &frames,
+		r = announce_if_send(d->announcer, &s->links[i], &ip, (unsigned int)number(3, 1), &frames,
 				     &d->err);
 		printf("frames %u\n", frames);
 		return r;
 	}
-	return err_set(&d->err, -ENODEV, "no interface %s", word(d, 1));
+	return err_set(&d->err, -ENODEV, "no interface %s", word(1));
 }
 
 static void print_state(const struct link_state *s)
@@ -157,7 +109,7 @@ static void print_state(const struct link_state *s)
 
 static int watch(struct driver *d)
 {
-	mono_t until = mono_add_ms(mono_now(), (int64_t)number(d, 1, 60000));
+	mono_t until = mono_add_ms(mono_now(), (int64_t)number(1, 60000));
 	bool changed = false;
 	int r = 0;
 
@@ -179,7 +131,7 @@ static int watch(struct driver *d)
 
 static int watch_count(struct driver *d)
 {
-	mono_t until = mono_add_ms(mono_now(), (int64_t)number(d, 1, 60000));
+	mono_t until = mono_add_ms(mono_now(), (int64_t)number(1, 60000));
 	unsigned int told = 0;
 
 	for (;;) {
@@ -201,58 +153,34 @@ static int watch_count(struct driver *d)
 
 static int sysctls(struct driver *d)
 {
-	enum sysctl_key key = number(d, 1, 6) == 4 ? SYSCTL_FORWARD_V4 : SYSCTL_FORWARD_V6;
+	enum sysctl_key key = number(1, 6) == 4 ? SYSCTL_FORWARD_V4 : SYSCTL_FORWARD_V6;
 	char name[64];
 	int value, r;
 
-	if (text_eq(word(d, 0), "sysctl-set"))
-		return sysctl_set(key, word(d, 2), (int)number(d, 3, 100), &d->err);
-	r = sysctl_get(key, word(d, 2), &value, &d->err);
+	if (text_eq(word(0), "sysctl-set"))
+		return sysctl_set(key, word(2), (int)number(3, 100), &d->err);
+	r = sysctl_get(key, word(2), &value, &d->err);
 	if (r == 0)
-		printf("%s %d\n", sysctl_name(key, word(d, 2), name, sizeof(name)), value);
+		printf("%s %d\n", sysctl_name(key, word(2), name, sizeof(name)), value);
 	return r;
 }
 
 /* ---- commands ---- */
 
-static int run(struct driver *d)
-{
-	static const struct {
-		const char *name;
-		int (*run)(struct driver *d);
-	} commands[] = {
-		{ "addr-put", addresses },  { "addr-refresh", addresses }, { "addr-del", addresses },
-		{ "addr-dump", addresses }, { "announce", announce },	   { "watch", watch },
-		{ "watch-count", watch_count },
-		{ "sysctl-get", sysctls },  { "sysctl-set", sysctls },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		if (text_eq(commands[i].name, word(d, 0)))
-			return commands[i].run(d);
-	return err_set(&d->err, -ENOSYS, "no such command: %s", word(d, 0));
-}
+static const struct command commands[] = {
+	{ "addr-put", addrs },	  { "addr-refresh", addrs }, { "addr-del", addrs },	     { "addr-dump", addrs },
+	{ "announce", announce }, { "watch", watch },	     { "watch-count", watch_count }, { "sysctl-get", sysctls },
+	{ "sysctl-set", sysctls },
+};
 
 int main(void)
 {
 	struct driver d = { .route = NULL };
 
 	if (nlsock_new(NETLINK_ROUTE, &d.route, &d.err) < 0 ||
-	    link_watch_new(&d.watch, &d.err) < 0 || announce_if_new(&d.announcer, &d.err) < 0) {
-		fprintf(stderr, "kernel_driver: %s\n", d.err.text);
-		return 1;
-	}
-	while (read_line(&d)) {
-		int r;
-
-		d.err = (struct err_info)ERR_INFO_INIT;
-		r = run(&d);
-		if (r == 0)
-			puts("ok");
-		else
-			printf("error %d %s\n", -r, d.err.text);
-		fflush(stdout);
-	}
+	    link_watch_new(&d.watch, &d.err) < 0 || announce_if_new(&d.announcer, &d.err) < 0)
+		errx(EXIT_FAILURE, "%s", d.err.text);
+	command_loop(&d, &d.err, commands, ARRAY_LEN(commands));
 	nlsock_free(d.route);
 	link_watch_free(d.watch);
 	announce_if_free(d.announcer);

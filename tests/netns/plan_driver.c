@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* plan_driver.c: the data plane of netlink/ for test_plan.py, test_kernel.py and test_survival.py.  Reads commands from
- * standard input, one a line, in the network namespace it was started in; answers with lines and at last "ok" or
- * "error <errno> <text>".
+/* plan_driver.c: the data plane of netlink/ for test_plan.py, test_kernel.py and test_survival.py.  Commands
+ * (command.h):
  *
  *	nat-ensure [OPTION...] | nat-remove      options: unmatched=reject|drop|accept counters mark=N public=INTERFACE
  *	                                         admin=NET allow=ssh|bgp|icmp|vrrp
@@ -22,6 +21,7 @@
  *	member KIND IP [PROTO PORT | INDEX]
  *	frontend VIP PROTO PORT BALANCE SLOTS STICKY FIREWALL|- SALT IP PORT [IP PORT...]     slot i: backend (i + SALT) mod n
  *	firewall NAME SALT [from=NET...] [restricted] [packets=N] [bytes=N] [connections=N] */
+#include <err.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/netlink.h>
@@ -38,60 +38,13 @@
 #include "netlink/nat_watch.h"
 #include "tests/netns/plan_state.h"
 
-#define WORDS_MAX 512
-#define LINE_MAX_LEN (64 * 1024)
-
 struct driver {
 	struct nat_if *nat;
 	struct nlsock *count;
 	struct nat_watch *watch;
 	struct state have;
-	char line[LINE_MAX_LEN];
-	char *words[WORDS_MAX];
-	size_t n_words;
 	struct err_info err;
 };
-
-static bool read_line(struct driver *d)
-{
-	char *save = NULL;
-
-	if (!fgets(d->line, sizeof(d->line), stdin))
-		return false;
-	d->n_words = 0;
-	memset(d->words, 0, sizeof(d->words));
-	for (char *w = strtok_r(d->line, " \n", &save); w && d->n_words < WORDS_MAX; w = strtok_r(NULL, " \n", &save))
-		d->words[d->n_words++] = w;
-	return true;
-}
-
-static const char *word(const struct driver *d, size_t i)
-{
-	return i < d->n_words ? d->words[i] : "";
-}
-
-static uint64_t number_of(const char *text, uint64_t max)
-{
-	uint64_t v = 0;
-
-	if (text_to_u64(text, max, &v) < 0)
-		refuse("not a number, or too large", text);
-	return v;
-}
-
-static uint64_t number(const struct driver *d, size_t i, uint64_t max)
-{
-	return number_of(word(d, i), max);
-}
-
-static struct ip address(const struct driver *d, size_t i)
-{
-	struct ip ip = { 0 };
-
-	if (ip_parse(word(d, i), &ip) < 0)
-		refuse("not an address", word(d, i));
-	return ip;
-}
 
 static uint8_t choice(const char *text, const char *const *names, size_t n)
 {
@@ -99,20 +52,19 @@ static uint8_t choice(const char *text, const char *const *names, size_t n)
 		if (text_eq(names[i], text))
 			return (uint8_t)i;
 	refuse("unknown", text);
-	return 0;
 }
 
 /* ---- what is wanted ---- */
 
-static void add_member(struct state *s, const struct driver *d)
+static void add_member(struct state *s)
 {
-	struct nat_member m = { .kind = choice(word(d, 1), kinds, ARRAY_LEN(kinds)), .ip = address(d, 2) };
+	struct nat_member m = { .kind = choice(word(1), kinds, ARRAY_LEN(kinds)), .ip = address(2) };
 
 	if (m.kind == NAT_HOME) {
-		m.ifindex = (uint32_t)number(d, 3, UINT32_MAX);
-	} else if (d->n_words > 3) {
-		m.proto = (uint8_t)number(d, 3, UINT8_MAX);
-		m.port = (uint16_t)number(d, 4, UINT16_MAX);
+		m.ifindex = (uint32_t)number(3, UINT32_MAX);
+	} else if (word_count() > 3) {
+		m.proto = (uint8_t)number(3, UINT8_MAX);
+		m.port = (uint16_t)number(4, UINT16_MAX);
 	}
 	s->members = need(reallocarray(s->members, s->n_members + 1, sizeof(m)));
 	s->members[s->n_members++] = m;
@@ -123,25 +75,25 @@ static int endpoint_order(const void *a, const void *b)
 	return ip_port_cmp(a, b);
 }
 
-static void add_frontend(struct state *s, const struct driver *d)
+static void add_frontend(struct state *s)
 {
-	struct frontend f = { .vip = address(d, 1), .proto = (uint8_t)number(d, 2, UINT8_MAX),
-			      .port = (uint16_t)number(d, 3, UINT16_MAX),
-			      .balance = choice(word(d, 4), balances, ARRAY_LEN(balances)),
-			      .n_slots = (uint16_t)number(d, 5, NAT_SLOTS_MAX),
-			      .sticky_s = (uint32_t)number(d, 6, UINT32_MAX) };
-	struct ip_port *backends = need(calloc(WORDS_MAX, sizeof(*backends)));
+	struct frontend f = { .vip = address(1), .proto = (uint8_t)number(2, UINT8_MAX),
+			      .port = (uint16_t)number(3, UINT16_MAX),
+			      .balance = choice(word(4), balances, ARRAY_LEN(balances)),
+			      .n_slots = (uint16_t)number(5, NAT_SLOTS_MAX),
+			      .sticky_s = (uint32_t)number(6, UINT32_MAX) };
+	struct ip_port *backends = need(calloc(COMMAND_WORDS_MAX, sizeof(*backends)));
 
-	for (size_t i = 9; i + 1 < d->n_words; i += 2)
-		backends[f.n_backends++] = (struct ip_port){ address(d, i), (uint16_t)number(d, i + 1, UINT16_MAX) };
+	for (size_t i = 9; i + 1 < word_count(); i += 2)
+		backends[f.n_backends++] = (struct ip_port){ address(i), (uint16_t)number(i + 1, UINT16_MAX) };
 	qsort(backends, f.n_backends, sizeof(*backends), endpoint_order);
 	f.backends = backends;
 	if (f.n_backends == 0)
-		refuse("no backend", word(d, 1));
-	fill(&f, number(d, 8, UINT16_MAX));
+		refuse("no backend", word(1));
+	fill(&f, number(8, UINT16_MAX));
 	s->frontends = need(reallocarray(s->frontends, s->n_frontends + 1, sizeof(f)));
 	s->walls = need(reallocarray((void *)s->walls, s->n_frontends + 1, sizeof(const char *)));
-	s->walls[s->n_frontends] = text_eq(word(d, 7), "-") ? NULL : need(strdup(word(d, 7)));
+	s->walls[s->n_frontends] = text_eq(word(7), "-") ? NULL : need(strdup(word(7)));
 	s->frontends[s->n_frontends++] = f;
 }
 
@@ -168,17 +120,17 @@ static void read_limit(struct nat_firewall *fw, struct ip_net *sources, const ch
 	}
 }
 
-static void add_firewall(struct state *s, const struct driver *d)
+static void add_firewall(struct state *s)
 {
 	struct nat_firewall *fw = need(calloc(1, sizeof(*fw)));
-	struct ip_net *sources = need(calloc(WORDS_MAX, sizeof(*sources)));
+	struct ip_net *sources = need(calloc(COMMAND_WORDS_MAX, sizeof(*sources)));
 
-	if (!text_copy(fw->name, sizeof(fw->name), word(d, 1)))
-		refuse("too long", word(d, 1));
-	fw->digest = digest_of(14695981039346656037u, word(d, 2), strlen(word(d, 2)));
-	for (size_t i = 3; i < d->n_words; i++) {
-		read_limit(fw, sources, word(d, i));
-		fw->digest = digest_of(fw->digest, word(d, i), strlen(word(d, i)));
+	if (!text_copy(fw->name, sizeof(fw->name), word(1)))
+		refuse("too long", word(1));
+	fw->digest = digest_of(14695981039346656037u, word(2), strlen(word(2)));
+	for (size_t i = 3; i < word_count(); i++) {
+		read_limit(fw, sources, word(i));
+		fw->digest = digest_of(fw->digest, word(i), strlen(word(i)));
 	}
 	qsort(sources, fw->n_sources, sizeof(*sources), net_order);
 	fw->sources = sources;
@@ -187,19 +139,19 @@ static void add_firewall(struct state *s, const struct driver *d)
 }
 
 /* The lines up to "end"; they come sorted. */
-static struct state read_state(struct driver *d)
+static struct state read_state(void)
 {
 	struct state s = { .members = NULL };
 
-	while (read_line(d) && !text_eq(word(d, 0), "end")) {
-		if (text_eq(word(d, 0), "member"))
-			add_member(&s, d);
-		else if (text_eq(word(d, 0), "frontend"))
-			add_frontend(&s, d);
-		else if (text_eq(word(d, 0), "firewall"))
-			add_firewall(&s, d);
+	while (command_read() && !text_eq(word(0), "end")) {
+		if (text_eq(word(0), "member"))
+			add_member(&s);
+		else if (text_eq(word(0), "frontend"))
+			add_frontend(&s);
+		else if (text_eq(word(0), "firewall"))
+			add_firewall(&s);
 		else
-			refuse("no such thing to want", word(d, 0));
+			refuse("no such thing to want", word(0));
 	}
 	return s;
 }
@@ -207,8 +159,8 @@ static struct state read_state(struct driver *d)
 static int nat_want(struct driver *d)
 {
 	AUTO(plan_fini) struct plan_store store = { .add = NULL };
-	const bool forget = text_eq(word(d, 1), "forget");
-	struct state now = read_state(d);
+	const bool forget = text_eq(word(1), "forget");
+	struct state now = read_state();
 	struct nat_plan plan = { .n_add = 0 };
 	size_t done;
 	int r;
@@ -399,9 +351,9 @@ static struct state load_state(size_t n, uint16_t n_slots)
 static int nat_load(struct driver *d)
 {
 	AUTO(plan_fini) struct plan_store store = { .add = NULL };
-	size_t n = number(d, 1, 60000), done;
+	size_t n = number(1, 60000), done;
 	struct nat_plan plan = { .n_add = 0 };
-	struct state now = load_state(n, (uint16_t)number(d, 2, NAT_SLOTS_MAX));
+	struct state now = load_state(n, (uint16_t)number(2, NAT_SLOTS_MAX));
 	mono_t t;
 	int r;
 
@@ -455,8 +407,8 @@ static int nat_ensure(struct driver *d)
 {
 	struct nat_options options = { .unmatched = NAT_UNMATCHED_REJECT };
 
-	for (size_t i = 1; i < d->n_words; i++)
-		read_option(&options, word(d, i));
+	for (size_t i = 1; i < word_count(); i++)
+		read_option(&options, word(i));
 	return nat_if_ensure(d->nat, &options, &d->err);
 }
 
@@ -471,21 +423,17 @@ static int nat_remove(struct driver *d)
 
 static int nat_former(struct driver *d)
 {
-	struct ip ips[WORDS_MAX];
-	size_t n = 0;
+	struct ip ips[COMMAND_WORDS_MAX];
+	size_t n = addresses(2, ips);
 
-	while (n + 2 < d->n_words) {
-		ips[n] = address(d, n + 2);
-		n++;
-	}
-	return nat_if_former(d->count, ips, n, (uint32_t)number(d, 1, UINT32_MAX), &d->err);
+	return nat_if_former(d->count, ips, n, (uint32_t)number(1, UINT32_MAX), &d->err);
 }
 
 static int nat_count(struct driver *d)
 {
 	struct nat_counts counts;
 	char ip[IP_TEXT_MAX];
-	int r = nat_count_read(d->count, number(d, 1, SIZE_MAX), &counts, &d->err);
+	int r = nat_count_read(d->count, number(1, SIZE_MAX), &counts, &d->err);
 
 	if (r < 0)
 		return r;
@@ -513,7 +461,7 @@ static int nat_watch(struct driver *d)
 	if (r < 0)
 		return r;
 	p.fd = nat_watch_fd(d->watch);
-	if (poll(&p, 1, (int)number(d, 1, 60000)) > 0)
+	if (poll(&p, 1, (int)number(1, 60000)) > 0)
 		r = nat_watch_dispatch(d->watch, &changed, &d->err);
 	printf("%s\n", changed ? "changed" : p.revents ? "unchanged" : "silent");
 	return r;
@@ -521,72 +469,44 @@ static int nat_watch(struct driver *d)
 
 static int flush(struct driver *d)
 {
-	struct ip vips[WORDS_MAX];
-	size_t n = 0, deleted = 0;
-	int r;
+	struct ip vips[COMMAND_WORDS_MAX];
+	size_t n = addresses(1, vips), deleted = 0;
+	int r = ct_if_flush(vips, n, &deleted, &d->err);
 
-	while (n + 1 < d->n_words) {
-		vips[n] = address(d, n + 1);
-		n++;
-	}
-	r = ct_if_flush(vips, n, &deleted, &d->err);
 	printf("deleted %zu\n", deleted);
 	return r;
 }
 
 static int flush_gone(struct driver *d)
 {
-	struct ct_gone gone[WORDS_MAX / 5];
+	struct ct_gone gone[COMMAND_WORDS_MAX / 5];
 	size_t n = 0, deleted = 0;
 	int r;
 
-	for (size_t i = 1; i + 4 < d->n_words; i += 5)
-		gone[n++] = (struct ct_gone){ .vip = address(d, i), .proto = (uint8_t)number(d, i + 1, UINT8_MAX),
-					      .port = (uint16_t)number(d, i + 2, UINT16_MAX),
-					      .backend = { address(d, i + 3), (uint16_t)number(d, i + 4, UINT16_MAX) } };
+	for (size_t i = 1; i + 4 < word_count(); i += 5)
+		gone[n++] = (struct ct_gone){ .vip = address(i), .proto = (uint8_t)number(i + 1, UINT8_MAX),
+					      .port = (uint16_t)number(i + 2, UINT16_MAX),
+					      .backend = { address(i + 3), (uint16_t)number(i + 4, UINT16_MAX) } };
 	r = ct_if_flush_gone(gone, n, &deleted, &d->err);
 	printf("deleted %zu\n", deleted);
 	return r;
 }
 
-static int run(struct driver *d)
-{
-	static const struct {
-		const char *name;
-		int (*run)(struct driver *d);
-	} commands[] = {
-		{ "nat-ensure", nat_ensure }, { "nat-remove", nat_remove }, { "nat-want", nat_want },
-		{ "nat-adopt", nat_adopt },   { "nat-read", nat_read },	    { "nat-check", nat_check },
-		{ "nat-verify", verify },     { "nat-load", nat_load },	    { "nat-former", nat_former },
-		{ "nat-count", nat_count },   { "nat-watch", nat_watch },   { "ct-flush", flush },
-		{ "ct-gone", flush_gone },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		if (text_eq(word(d, 0), commands[i].name))
-			return commands[i].run(d);
-	refuse("no such command", word(d, 0));
-	return -EINVAL;
-}
+static const struct command commands[] = {
+	{ "nat-ensure", nat_ensure }, { "nat-remove", nat_remove }, { "nat-want", nat_want },
+	{ "nat-adopt", nat_adopt },   { "nat-read", nat_read },	    { "nat-check", nat_check },
+	{ "nat-verify", verify },     { "nat-load", nat_load },	    { "nat-former", nat_former },
+	{ "nat-count", nat_count },   { "nat-watch", nat_watch },   { "ct-flush", flush },
+	{ "ct-gone", flush_gone },
+};
 
 int main(void)
 {
-	static struct driver d;
-	struct err_info err = ERR_INFO_INIT;
+	struct driver d = { .nat = NULL };
 
-	if (nat_if_new(&d.nat, &err) < 0 || nlsock_new(NETLINK_NETFILTER, &d.count, &err) < 0)
-		refuse("sockets", err.text);
-	while (read_line(&d)) {
-		int r;
-
-		d.err = (struct err_info)ERR_INFO_INIT;
-		r = run(&d);
-		if (r < 0)
-			printf("error %d %s\n", -r, d.err.text);
-		else
-			printf("ok\n");
-		fflush(stdout);
-	}
+	if (nat_if_new(&d.nat, &d.err) < 0 || nlsock_new(NETLINK_NETFILTER, &d.count, &d.err) < 0)
+		errx(EXIT_FAILURE, "%s", d.err.text);
+	command_loop(&d, &d.err, commands, ARRAY_LEN(commands));
 	state_fini(&d.have);
 	nat_watch_free(d.watch);
 	nlsock_free(d.count);

@@ -3,12 +3,12 @@
  * agent's own way there is agent/core, which drivers of netlink/ do not link. */
 #pragma once
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/base/nat.h"
 #include "agent/base/text.h"
+#include "tests/netns/command.h"
 
 struct state {
 	struct nat_member *members;
@@ -22,20 +22,6 @@ struct state {
 static const char *const kinds[] = { "vip",    "local",	   "home", "guard",   "keep",  "hairpin",
 				     "routed", "received", "sent", "backend", "opened" };
 static const char *const balances[] = { "hash", "random", "source", "turn" };
-
-/* The test is wrong: it cannot go on. */
-static void refuse(const char *what, const char *word)
-{
-	fprintf(stderr, "plan_driver: %s: '%s'\n", what, word);
-	exit(2);
-}
-
-static void *need(void *p)
-{
-	if (!p)
-		refuse("out of memory", "");
-	return p;
-}
 
 static uint64_t digest_of(uint64_t h, const void *data, size_t len)
 {

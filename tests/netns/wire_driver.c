@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* wire_driver.c: wire_if, arp_guard_if and announce_if for test_wire.py.  Reads commands from standard input, one a line, in
- * the network namespace it was started in; answers with lines and at last "ok" or "error <errno> <text>".
+/* wire_driver.c: wire_if, arp_guard_if and announce_if for test_wire.py.  Commands (command.h):
  *
  *	vips [IP]...                       in any order
  *	held [IP]...                       those whose probes are heard
@@ -14,13 +13,12 @@
  *	dispatch                           once, ready or not; prints the claims
  *	announce INTERFACE IP FLAGS        prints the number of frames
  *	guard [IP INTERFACE]... | guard-many N | unguard      guard-many: N addresses from 198.18.0.0/15, all on lo */
-#include <errno.h>
+#include <err.h>
 #include <linux/netlink.h>
 #include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "agent/base/mono.h"
 #include "agent/base/text.h"
@@ -29,8 +27,7 @@
 #include "netlink/link_watch.h"
 #include "netlink/neigh_if.h"
 #include "netlink/wire_if.h"
-
-#define WORDS_MAX 64
+#include "tests/netns/command.h"
 
 struct driver {
 	struct wire_if *wire;
@@ -38,55 +35,10 @@ struct driver {
 	struct link_watch *watch;
 	struct nlsock *nft, *route;
 	bool forms; /* claims are printed with their form */
-	char line[4096];
-	char *words[WORDS_MAX];
-	size_t n_words;
 	struct ip awaited;
 	bool heard; /* the awaited one */
 	struct err_info err;
 };
-
-static bool read_line(struct driver *d)
-{
-	char *save = NULL;
-
-	if (!fgets(d->line, sizeof(d->line), stdin))
-		return false;
-	d->n_words = 0;
-	for (char *w = strtok_r(d->line, " \n", &save); w && d->n_words < WORDS_MAX; w = strtok_r(NULL, " \n", &save))
-		d->words[d->n_words++] = w;
-	return d->n_words > 0;
-}
-
-/* The test is wrong: it cannot go on. */
-static void refuse(const char *what, const char *word)
-{
-	fprintf(stderr, "wire_driver: %s: '%s'\n", what, word);
-	exit(2);
-}
-
-static const char *word(const struct driver *d, size_t i)
-{
-	return i < d->n_words ? d->words[i] : "";
-}
-
-static uint64_t number(const struct driver *d, size_t i, uint64_t max)
-{
-	uint64_t v = 0;
-
-	if (text_to_u64(word(d, i), max, &v) < 0)
-		refuse("not a number, or too large", word(d, i));
-	return v;
-}
-
-static struct ip address(const struct driver *d, size_t i)
-{
-	struct ip ip = { 0 };
-
-	if (!text_eq(word(d, i), "-") && ip_parse(word(d, i), &ip) < 0)
-		refuse("not an address", word(d, i));
-	return ip;
-}
 
 /* The interface as it is now. */
 static const struct link *link_named(struct driver *d, const char *name)
@@ -103,7 +55,6 @@ static const struct link *link_named(struct driver *d, const char *name)
 		if (text_eq(s->links[i].name, name))
 			return &s->links[i];
 	refuse("no such interface", name);
-	return NULL;
 }
 
 /* ---- the wire ---- */
@@ -115,46 +66,27 @@ static int compare_ips(const void *a, const void *b)
 
 static int vips(struct driver *d)
 {
-	struct ip ips[WORDS_MAX];
-	size_t n = 0;
+	struct ip ips[COMMAND_WORDS_MAX];
+	size_t n = addresses(1, ips);
 
-	while (n + 1 < d->n_words) {
-		ips[n] = address(d, n + 1);
-		n++;
-	}
 	qsort(ips, n, sizeof(*ips), compare_ips);
-	return wire_if_vips(d->wire, ips, n);
-}
-
-static int held(struct driver *d)
-{
-	struct ip ips[WORDS_MAX];
-	size_t n = 0;
-
-	while (n + 1 < d->n_words) {
-		ips[n] = address(d, n + 1);
-		n++;
-	}
-	qsort(ips, n, sizeof(*ips), compare_ips);
-	return wire_if_held(d->wire, ips, n);
+	return text_eq(word(0), "held") ? wire_if_held(d->wire, ips, n) : wire_if_vips(d->wire, ips, n);
 }
 
 /* N addresses, every second one from 198.18.0.0 and 2001:db8:18:: on, as VIPs that are held; and one more VIP. */
 static int vips_many(struct driver *d)
 {
-	size_t n = number(d, 1, 50000);
-	struct ip *ips = calloc(2 * n + 1, sizeof(*ips));
+	size_t n = number(1, 50000);
+	struct ip *ips = need(calloc(2 * n + 1, sizeof(*ips)));
 	int r;
 
-	if (!ips)
-		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		uint8_t high = (uint8_t)((2 * i) >> 8), low = (uint8_t)(2 * i);
 
 		ips[i] = (struct ip){ IP_V4, { 198, (uint8_t)(18 + ((2 * i) >> 16)), high, low } };
 		ips[n + i] = (struct ip){ IP_V6, { 0x20, 0x01, 0x0d, 0xb8, 0, 0x18, [13] = (uint8_t)((2 * i) >> 16), high, low } };
 	}
-	ips[2 * n] = address(d, 2);
+	ips[2 * n] = address(2);
 	qsort(ips, 2 * n + 1, sizeof(*ips), compare_ips);
 	r = wire_if_vips(d->wire, ips, 2 * n + 1);
 	if (r == 0)
@@ -172,13 +104,13 @@ static int forms(struct driver *d)
 /* Who is it, by the neighbour table? */
 static int neighbours(struct driver *d)
 {
-	struct neigh_query q = { .ifindex = link_named(d, word(d, 1))->index };
+	struct neigh_query q = { .ifindex = link_named(d, word(1))->index };
 	char text[IP_TEXT_MAX];
 	int r;
 
-	if (sscanf(word(d, 2), "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &q.mac[0], &q.mac[1], &q.mac[2], &q.mac[3], &q.mac[4],
+	if (sscanf(word(2), "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &q.mac[0], &q.mac[1], &q.mac[2], &q.mac[3], &q.mac[4],
 		   &q.mac[5]) != 6)
-		refuse("not a MAC", word(d, 2));
+		refuse("not a MAC", word(2));
 	r = neigh_if_find(d->route, &q, &d->err);
 	for (size_t i = 0; r == 0 && i < q.n_found; i++)
 		puts(ip_format(&q.found[i], text));
@@ -191,14 +123,16 @@ static int links(struct driver *d)
 
 	link_named(d, "lo"); /* brings the watch up to date */
 	s = link_watch_state(d->watch);
-	return wire_if_links(d->wire, s->links, text_eq(word(d, 0), "links") ? s->n_links : 0);
+	return wire_if_links(d->wire, s->links, text_eq(word(0), "links") ? s->n_links : 0);
 }
 
 static int probe(struct driver *d)
 {
-	const struct link *l = link_named(d, word(d, 1));
-	struct ip own = address(d, 2), vip = address(d, 3);
+	const struct link *l = link_named(d, word(1));
+	struct ip own = { 0 }, vip = address(3);
 
+	if (!text_eq(word(2), "-"))
+		own = address(2);
 	return wire_if_probe(d->wire, l, &own, &vip, &d->err);
 }
 
@@ -227,11 +161,11 @@ static int dispatch(struct driver *d)
 
 static int hear(struct driver *d)
 {
-	mono_t until = mono_add_ms(mono_now(), (int64_t)number(d, 1, 60000));
+	mono_t until = mono_add_ms(mono_now(), (int64_t)number(1, 60000));
 	unsigned int wakes = 0;
 	int r = 0;
 
-	d->awaited = address(d, 2);
+	d->awaited = address(2);
 	d->heard = false;
 	while (r == 0 && !d->heard) {
 		struct pollfd p = { .fd = wire_if_fd(d->wire), .events = POLLIN };
@@ -248,10 +182,10 @@ static int hear(struct driver *d)
 
 static int announce(struct driver *d)
 {
-	const struct link *l = link_named(d, word(d, 1));
-	struct ip ip = address(d, 2);
+	const struct link *l = link_named(d, word(1));
+	struct ip ip = address(2);
 	unsigned int frames = 0;
-	int r = announce_if_send(d->announcer, l, &ip, (unsigned int)number(d, 3, 3), &frames, &d->err);
+	int r = announce_if_send(d->announcer, l, &ip, (unsigned int)number(3, 3), &frames, &d->err);
 
 	printf("frames %u\n", frames);
 	return r;
@@ -261,22 +195,20 @@ static int announce(struct driver *d)
 
 static int guard(struct driver *d)
 {
-	struct arp_home homes[WORDS_MAX];
+	struct arp_home homes[COMMAND_WORDS_MAX / 2];
 	size_t n = 0;
 
-	for (size_t i = 1; i + 1 < d->n_words; i += 2)
-		homes[n++] = (struct arp_home){ address(d, i), link_named(d, word(d, i + 1))->index };
+	for (size_t i = 1; i + 1 < word_count(); i += 2)
+		homes[n++] = (struct arp_home){ address(i), link_named(d, word(i + 1))->index };
 	return arp_guard_if_put(d->nft, homes, n, &d->err);
 }
 
 static int guard_many(struct driver *d)
 {
-	size_t n = number(d, 1, 100000);
-	struct arp_home *homes = calloc(n + 1, sizeof(*homes));
+	size_t n = number(1, 100000);
+	struct arp_home *homes = need(calloc(n + 1, sizeof(*homes)));
 	int r;
 
-	if (!homes)
-		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
 		homes[i] = (struct arp_home){ { IP_V4, { 198, (uint8_t)(18 + (i >> 16)), (uint8_t)(i >> 8), (uint8_t)i } },
 					      1 };
@@ -292,45 +224,21 @@ static int unguard(struct driver *d)
 
 /* ---- commands ---- */
 
-static int run(struct driver *d)
-{
-	static const struct {
-		const char *name;
-		int (*run)(struct driver *d);
-	} commands[] = {
-		{ "vips", vips }, { "links", links }, { "no-links", links }, { "probe", probe },
-		{ "hear", hear }, { "dispatch", dispatch }, { "announce", announce },
-		{ "held", held }, { "vips-many", vips_many }, { "forms", forms }, { "neighbours", neighbours },
-		{ "guard", guard }, { "guard-many", guard_many }, { "unguard", unguard },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		if (text_eq(commands[i].name, word(d, 0)))
-			return commands[i].run(d);
-	return err_set(&d->err, -ENOSYS, "no such command: %s", word(d, 0));
-}
+static const struct command commands[] = {
+	{ "vips", vips }, { "held", vips }, { "vips-many", vips_many }, { "forms", forms }, { "neighbours", neighbours },
+	{ "links", links }, { "no-links", links }, { "probe", probe }, { "hear", hear }, { "dispatch", dispatch },
+	{ "announce", announce }, { "guard", guard }, { "guard-many", guard_many }, { "unguard", unguard },
+};
 
 int main(void)
 {
-	struct driver d = { .n_words = 0 };
+	struct driver d = { .wire = NULL };
 
 	if (wire_if_new(&d.wire, &d.err) < 0 || announce_if_new(&d.announcer, &d.err) < 0 ||
 	    link_watch_new(&d.watch, &d.err) < 0 || nlsock_new(NETLINK_NETFILTER, &d.nft, &d.err) < 0 ||
-	    nlsock_new(NETLINK_ROUTE, &d.route, &d.err) < 0) {
-		fprintf(stderr, "wire_driver: %s\n", d.err.text);
-		return 1;
-	}
-	while (read_line(&d)) {
-		int r;
-
-		d.err = (struct err_info)ERR_INFO_INIT;
-		r = run(&d);
-		if (r == 0)
-			puts("ok");
-		else
-			printf("error %d %s\n", -r, d.err.text);
-		fflush(stdout);
-	}
+	    nlsock_new(NETLINK_ROUTE, &d.route, &d.err) < 0)
+		errx(EXIT_FAILURE, "%s", d.err.text);
+	command_loop(&d, &d.err, commands, ARRAY_LEN(commands));
 	wire_if_free(d.wire);
 	announce_if_free(d.announcer);
 	link_watch_free(d.watch);

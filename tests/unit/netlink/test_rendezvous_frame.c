@@ -118,6 +118,28 @@ static void test_elements_expire(void **state)
 		     "1c000180 0c000180 08000100 cb00710b 0c000400 000000000000157c");
 }
 
+/* No number is said of a counter: then the kernel begins with 0. */
+static void test_counters_begin_with_nothing(void **state)
+{
+	struct rendezvous r = plan();
+	struct batch b;
+	size_t n = 0;
+
+	(void)state;
+	r.peers[r.n_peers++] = four;
+	b = made(&r);
+	for (size_t i = 0; i < batch_count(&b); i++) {
+		const struct nlmsghdr *nlh = message(&b, i);
+		const uint8_t *at = memmem(nlh, nlh->nlmsg_len, "counter", sizeof("counter"));
+
+		if (at) {
+			assert_bytes(at + sizeof("counter"), 4, "04000280"); /* its attributes: none */
+			n++;
+		}
+	}
+	assert_int_equal(n, 4); /* the MACs', the TTL's, the limit's, the peer's */
+}
+
 static void test_remove(void **state)
 {
 	static const uint8_t gone[] = { NFT_MSG_NEWTABLE, NFT_MSG_DELTABLE };
@@ -174,7 +196,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_family_that_has_a_peer), cmocka_unit_test(test_elements_expire),
-		cmocka_unit_test(test_remove), cmocka_unit_test(test_room),
+		cmocka_unit_test(test_counters_begin_with_nothing), cmocka_unit_test(test_remove),
+		cmocka_unit_test(test_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
