@@ -82,16 +82,17 @@ $(O)/lib%.a:
 
 $(O)/agent/version.o: CPPFLAGS += -DLEASEHOLD_VERSION='"$(VERSION)"' -DLEASEHOLD_REVISION='"$(GITREV)"'
 
+# -MD names the headers of libraries, too: check-layers reads it.
 $(O)/%.o: %.c Makefile
 	$(call say,CC,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MD -MP -c -o $@ $<
 
 # The gate's program: clang alone compiles for BPF, whatever CC is.  Kernel headers that include <asm/...> need the folder of
 # an architecture, which clang names for its own target only.
 BPF_FLAGS := -target bpf -O2 -g -Wall -Wextra $(WERROR_FLAG) -I. -idirafter /usr/include/$(shell uname -m)-linux-gnu
 $(O)/netlink/bpf/%.bpf.o: netlink/bpf/%.bpf.c Makefile
 	$(call say,BPF,$<)
-	$(Q)mkdir -p $(@D) && clang $(BPF_FLAGS) -MMD -MP -c -o $@ $<
+	$(Q)mkdir -p $(@D) && clang $(BPF_FLAGS) -MD -MP -c -o $@ $<
 
 GATE_OBJECT := $(O)/netlink/bpf/gate.bpf.o
 $(O)/netlink/gate_if.o: $(GATE_OBJECT)
@@ -121,8 +122,8 @@ $(O)/netns/gate_frames: $(O)/tests/netns/gate_frames.o $(O)/libbase.a | $(GATE_O
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -o $@ $^ -lbpf -lcmocka
 
-# Preloaded by tests that let allocations fail; without sanitizers, whose allocator it would stand before.
-$(O)/e2e/starve.so: tests/e2e/starve.c Makefile
+# Preloaded by tests that let allocations or requests fail; without sanitizers, whose allocator they would stand before.
+$(O)/e2e/%.so: tests/e2e/%.c Makefile
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(BASE_CFLAGS) -D_GNU_SOURCE -O2 -fPIC -shared -o $@ $<
 
@@ -139,7 +140,7 @@ $(O)/agent/manifest.o: agent/manifest/daemonset.yaml agent/manifest/static-pod.y
 
 # --- tests ------------------------------------------------------------------------------------------
 .PHONY: unit-programs unit
-unit-programs: $(TEST_BINS) $(LIVE_BINS) $(NETNS_DRIVERS) $(O)/netns/gate_frames $(O)/e2e/starve.so $(O)/bench/load
+unit-programs: $(TEST_BINS) $(LIVE_BINS) $(NETNS_DRIVERS) $(O)/netns/gate_frames $(O)/e2e/starve.so $(O)/e2e/refuse.so $(O)/e2e/noip6.so $(O)/bench/load
 unit: unit-programs
 	$(Q)set -e; for t in $(TEST_BINS); do echo "== $$t"; $$t; done
 

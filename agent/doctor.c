@@ -314,6 +314,7 @@ static void take_config(const struct config *c, struct facts_config *f)
 	}
 	f->nft = c->dataplane == DATAPLANE_NFT;
 	f->routed = c->announce != ANNOUNCE_ARP;
+	f->bgp = c->announce == ANNOUNCE_BGP;
 	f->gate = c->gate == GATE_ON && !f->routed;
 	f->realtime = c->realtime;
 	f->manage = c->sysctl == SYSCTL_MANAGE;

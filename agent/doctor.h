@@ -3,7 +3,8 @@
  *
  *   doctor.c		the command: options, threads, exit code
  *   doctor_node.c	kernel, rights			(a thread of its own: the kernel's locks may be held)
- *   doctor_net.c	interfaces, sysctls, packet filter, kube-proxy; then doctor_wire.c: who answers	(a thread)
+ *   doctor_net.c	interfaces, sysctls, packet filter, kube-proxy; then doctor_wire.c: who answers	(a thread);
+ *			doctor_routes.c: who exports VIPs (announce: bgp)
  *   doctor_api.c	servers, rights, Lease, clocks	(a thread)
  *   doctor_agent.c	the running agent
  *   doctor_print.c	for people and programs

@@ -172,6 +172,8 @@ static void look(struct look *k)
 			look_at_range(k, &(struct ip_range){ c->control_vip, c->control_vip }, c->vip, true);
 		look_at_links(k);
 	}
+	if (c->announce == ANNOUNCE_BGP)
+		doctor_routes(k->d, k->s, k->ret);
 	doctor_others(k->d, k->s, k->ret);
 }
 

@@ -14,6 +14,9 @@ MUST_USE int doctor_labels(const struct doctor *d, struct labels *ret);
 
 void doctor_mac(const uint8_t mac[static LINK_MAC_LEN], char ret[static 18]);
 
+/* announce: bgp: lo, BGP sessions, and the interfaces that lead to routers (doctor_routes.c). */
+void doctor_routes(const struct doctor *d, const struct link_state *s, struct facts_net *ret);
+
 /* FORWARD, other addresses of pools, kube-proxy (doctor_others.c). */
 void doctor_others(const struct doctor *d, const struct link_state *s, struct facts_net *ret);
 

@@ -79,7 +79,7 @@ static void try_nft(const struct config *c, struct facts_node *n)
 		else
 			doctor_good(&n->nat);
 	}
-	if (c->announce != ANNOUNCE_ARP || !s)
+	if (c->announce == ANNOUNCE_NONE || !s)
 		return;
 	r = feature_if_arp(s, &err);
 	if (r < 0)

@@ -156,7 +156,7 @@ static void ask_proxy(char *ret, size_t size)
 void doctor_others(const struct doctor *d, const struct link_state *s, struct facts_net *ret)
 {
 	look_at_filter(d, ret);
-	if (d->cfg->announce == ANNOUNCE_ARP)
+	if (d->cfg->announce != ANNOUNCE_NONE)
 		look_at_addrs(d, s, ret);
 	ask_proxy(ret->proxy_mode, sizeof(ret->proxy_mode));
 	for (size_t i = 0; i < s->n_links; i++)

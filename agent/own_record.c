@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "agent/core/uplinks.h"
 #include "agent/handover.h"
 #include "agent/kube/record_json.h"
 
@@ -25,26 +26,6 @@ static bool is_among(uint8_t (*macs)[LINK_MAC_LEN], size_t n, const uint8_t mac[
 	return false;
 }
 
-/* With neighbours, who can reach this node by it. */
-static bool is_reachable(const struct link_state *s, const struct link_addr *of)
-{
-	static const struct ip link_local = { IP_V6, { 0xfe, 0x80 } };
-
-	return !of->ours && of->prefix_len < ip_len(&of->ip) * 8 && of->index != routed_loopback(s) &&
-	       (of->ip.family == IP_V4 || !ip_in_prefix(&of->ip, &link_local, 10));
-}
-
-/* Of routed VIPs: from where this node hands packets on (rendezvous.h).  Those of Pods come and go and are none of it. */
-static bool hands_on(const struct link_state *s, const struct link *l)
-{
-	if (l->loopback || l->port)
-		return false;
-	for (size_t i = 0; i < s->n_addrs; i++)
-		if (s->addrs[i].index == l->index && is_reachable(s, &s->addrs[i]))
-			return true;
-	return !l->pair && (l->index == s->default_v4 || l->index == s->default_v6);
-}
-
 /* Where others can hand it what is its own; of routed VIPs alone (rendezvous.h). */
 static void take_addresses(struct agent *a, const struct link_state *s)
 {
@@ -53,7 +34,7 @@ static void take_addresses(struct agent *a, const struct link_state *s)
 
 	memset(v, 0, sizeof(v)); /* compared as bytes */
 	for (size_t i = 0; i < s->n_addrs && n < CANDIDATE_ADDRESSES_MAX && a->routed.on; i++)
-		if (is_reachable(s, &s->addrs[i]))
+		if (uplinks_reachable(s, &s->addrs[i]))
 			v[n++] = s->addrs[i].ip;
 	candidates_addresses(a->candidates, v, n);
 }
@@ -69,7 +50,7 @@ void own_record_links(struct agent *a)
 		const struct link *l = &s->links[i];
 
 		/* With carrier or without: it may have sent a moment ago. */
-		if (!(a->routed.on ? hands_on(s, l) : agent_carries_vips(a, s, l)) ||
+		if (!(a->routed.on ? uplinks_is(s, l) : agent_carries_vips(a, s, l)) ||
 		    memcmp(l->mac, none, sizeof(none)) == 0 || is_among(macs, n, l->mac))
 			continue;
 		memcpy(macs[n++], l->mac, LINK_MAC_LEN);

@@ -28,7 +28,7 @@ void pages_metrics(void *ctx, struct buf *out)
 		.tables_lost = a->tables.lost,
 		.node = a->cfg->node_name,
 		.vips_held = (unsigned int)a->n_live,
-		.vips_routed = (unsigned int)a->routed.n_up,
+		.vips_routed = (unsigned int)a->routed.n_there,
 		.vips_wanted = (unsigned int)a->vips.n,
 		.services = agent_services(a),
 		.leading = agent_holds(a, now),

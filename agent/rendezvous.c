@@ -10,6 +10,7 @@
 #include "agent/agent.h"
 #include "agent/base/log.h"
 #include "agent/base/text.h"
+#include "agent/core/drain.h"
 
 #define RETRY_MS 1000
 #define RETRY_DOUBLINGS 6 /* about a minute */
@@ -38,7 +39,7 @@ static void note_leaving(const struct agent *a, struct rendezvous_keeper *k, mon
 			l->marked = false;
 		} else if (c->leaving && k->n_leaving < RENDEZVOUS_LEAVING_MAX) {
 			l = &k->leaving[k->n_leaving++];
-			*l = (struct rendezvous_leaving){ .until = mono_add_ms(now, a->cfg->drain_ms + RENDEZVOUS_HEAD_START_MS) };
+			*l = (struct rendezvous_leaving){ .until = mono_add_ms(now, a->cfg->drain_ms + DRAIN_HEAD_START_MS) };
 			IGNORE(text_copy(l->node, sizeof(l->node), c->node)); /* same size */
 		}
 	}

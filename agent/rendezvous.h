@@ -16,7 +16,6 @@ struct agent;
 struct candidate;
 
 #define RENDEZVOUS_LEAVING_MAX 16 /* nodes; more are not waited for */
-#define RENDEZVOUS_HEAD_START_MS 500 /* from when a node's record says that it is leaving until its routes go */
 
 struct rendezvous_leaving {
 	char node[254];

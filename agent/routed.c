@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* routed.c: Services to addresses on 'lo'.  kernel.c adds, refreshes and removes them, and puts back what others remove. */
+/* routed.c: Services to addresses on 'lo'.  Gathers what core/routes.h and core/drain.h decide by.  kernel.c adds, refreshes and
+ * removes the addresses, and puts back what others remove. */
 #include "agent/routed.h"
 
 #include <errno.h>
@@ -31,6 +32,11 @@ static struct routed_vip *find(const struct routed *r, const struct ip *ip)
 			hi = mid;
 	}
 	return NULL;
+}
+
+const struct routed_vip *routed_find(const struct routed *r, const struct ip *ip)
+{
+	return find(r, ip);
 }
 
 int routed_loopback(const struct link_state *s)
@@ -73,12 +79,11 @@ static void take_vips(struct agent *a)
 	for (size_t i = 0; i < a->vips.n; i++) {
 		const struct routed_vip *old = find(r, &a->vips.v[i].ip);
 
-		v[i].ip = a->vips.v[i].ip;
-		homes[i] = (struct kernel_addr){ .ip = v[i].ip, .ifindex = r->lo };
+		v[i] = (struct routed_vip){ .ip = a->vips.v[i].ip, .route.why = ROUTE_NO_SERVICE, .there = is_there(a, &a->vips.v[i].ip) };
+		v[i].route.up = !r->node.known && v[i].there;
 		if (old)
 			v[i] = *old;
-		else
-			v[i].up = !r->known && is_there(a, &v[i].ip);
+		homes[i] = (struct kernel_addr){ .ip = v[i].ip, .ifindex = r->lo };
 	}
 	free(r->v);
 	free(r->homes);
@@ -114,24 +119,25 @@ static bool has_endpoint(const struct agent *a, const struct service *s, uint8_t
 	return false;
 }
 
-/* Another node that stays has renewed a Lease within its duration.  While Leases cannot be seen: as it was. */
+static struct route_lease lease_of(const struct agent *a, const struct elect *e)
+{
+	char node[LEASE_HOLDER_MAX];
+	const struct candidate *c = NULL;
+
+	if (!e->known || e->absent)
+		return (struct route_lease){ .held = false };
+	if (lease_node(e->seen.holder, node, sizeof(node)) && !text_eq(node, a->cfg->node_name))
+		c = candidates_by_node(a->candidates, node);
+	return (struct route_lease){ .held = true, .stays = c && !c->leaving, .seen_at = e->seen_at, .duration_ms = e->seen.duration_ms };
+}
+
 static bool others_live(const struct agent *a, mono_t now)
 {
-	if (!a->lease_view.live)
-		return a->routed.others;
-	for (size_t i = 0; i < a->n_groups; i++) {
-		const struct elect *e = &a->groups[i]->leader.elect;
-		const struct candidate *c;
-		char node[LEASE_HOLDER_MAX];
+	struct route_lease leases[ARRAY_LEN(a->groups)];
 
-		if (!e->known || e->absent || mono_reached(now, mono_add_ms(e->seen_at, e->seen.duration_ms)) ||
-		    !lease_node(e->seen.holder, node, sizeof(node)) || text_eq(node, a->cfg->node_name))
-			continue;
-		c = candidates_by_node(a->candidates, node);
-		if (c && !c->leaving)
-			return true;
-	}
-	return false;
+	for (size_t i = 0; i < a->n_groups; i++)
+		leases[i] = lease_of(a, &a->groups[i]->leader.elect);
+	return routes_others(leases, a->n_groups, a->lease_view.live, a->routed.node.others, now);
 }
 
 static bool has_backend(const struct nat_service *want, const struct ip *vip)
@@ -142,16 +148,16 @@ static bool has_backend(const struct nat_service *want, const struct ip *vip)
 	return false;
 }
 
-/* Serving endpoints that terminate are backends, but no reason to draw new connections to them past others. */
-static bool serves(const struct agent *a, const struct service *s, const struct nat_service *want, const struct ip *vip)
+static enum route_why judge(const struct agent *a, const struct service *s, const struct nat_service *want, const struct ip *vip)
 {
-	const bool leaving = a->routed.leaving;
+	const struct routes_node *n = &a->routed.node;
+	const struct route_service facts = {
+		.backends = has_backend(want, vip), .local = s->policy_local,
+		.ready_here = s->policy_local && has_endpoint(a, s, vip->family, false),
+		.ready_elsewhere = s->policy_local && n->leaving && has_endpoint(a, s, vip->family, true),
+	};
 
-	if (!has_backend(want, vip))
-		return false;
-	if (s->policy_local)
-		return has_endpoint(a, s, vip->family, false) && (!leaving || !has_endpoint(a, s, vip->family, true));
-	return !leaving || !a->routed.others;
+	return routes_judge(&facts, n);
 }
 
 static void look(struct agent *a)
@@ -159,7 +165,7 @@ static void look(struct agent *a)
 	struct routed *r = &a->routed;
 
 	for (size_t i = 0; i < r->n; i++)
-		r->v[i].wanted = false;
+		r->v[i].route.why = ROUTE_NO_SERVICE;
 	for (size_t i = 0; i < a->store.n_services; i++) {
 		const struct store_service *e = a->store.services[i];
 		const struct object_meta *m = &e->object->meta;
@@ -167,77 +173,74 @@ static void look(struct agent *a)
 
 		for (size_t k = 0; want && k < e->built.n_ips; k++) {
 			struct routed_vip *v = find(r, &e->built.ips[k]);
+			enum route_why why = v && v->route.why != ROUTE_OK ? judge(a, e->object, want, &v->ip) : ROUTE_NO_SERVICE;
 
-			if (v && !v->wanted)
-				v->wanted = serves(a, e->object, want, &v->ip);
+			if (v && why < v->route.why)
+				v->route.why = why;
 		}
 	}
-	r->known = true;
+	r->node.known = true;
 	r->again = false;
 }
 
-static void note(const struct routed_vip *v, bool up)
-{
-	log_event(LOG_INFO, up ? "route_up" : "route_down", up ? "this node offers the VIP to routers" :
-		  "this node no longer offers the VIP to routers", log_ip("vip", &v->ip));
-}
-
-/* Whether a node that is to withdraw does it now: others hear of it first, so that they are ready for its connections. */
-static bool withdraws(struct agent *a, mono_t now, mono_t *wake)
+/* How the node as a whole stands.  What a VIP's Services say of it may change with that. */
+static void look_at_node(struct agent *a, mono_t now)
 {
 	struct routed *r = &a->routed;
-	mono_t at;
+	struct routes_node n = { .known = r->node.known, .stopping = a->stop != STOP_NO };
+	bool asked = n.stopping || a->draining;
 
-	if (a->stop == STOP_NO && !a->draining) {
-		r->asked_at = (mono_t){ 0 };
-		return false;
-	}
-	if (r->asked_at.ns == 0)
-		r->asked_at = now;
-	at = mono_add_ms(r->asked_at, a->cfg->drain_ms > 0 && candidates_any(a->candidates) ? RENDEZVOUS_HEAD_START_MS : 0);
-	if (mono_reached(now, at))
-		return true;
-	*wake = at;
-	return false;
+	drain_step(&r->drain, asked, asked && candidates_any(a->candidates), a->cfg->drain_ms, now);
+	n.leaving = drain_withdraws(&r->drain);
+	n.others = n.leaving && others_live(a, now);
+	r->again |= n.leaving != r->node.leaving || n.others != r->node.others || r->candidates != candidates_changes(a->candidates);
+	r->node = n;
+}
+
+static void note(const struct routed_vip *v)
+{
+	log_event(LOG_INFO, v->there ? "route_up" : "route_down", v->there ? "this node offers the VIP to routers" :
+		  "this node no longer offers the VIP to routers", log_ip("vip", &v->ip));
 }
 
 mono_t routed_step(struct agent *a, mono_t now)
 {
 	struct routed *r = &a->routed;
 	const struct link_state *s = link_watch_state(a->kernel.links);
-	mono_t wake = MONO_NEVER;
-	bool withdraw, others;
 
 	if (!r->on || !a->planned)
 		return MONO_NEVER;
-	withdraw = withdraws(a, now, &wake);
 	if (!same_vips(a) || r->lo != routed_loopback(s)) {
 		r->lo = routed_loopback(s);
 		take_vips(a);
 	}
-	others = withdraw && others_live(a, now);
-	r->again |= r->leaving != withdraw || r->others != others || r->candidates != candidates_changes(a->candidates);
+	look_at_node(a, now);
 	if (r->again && !a->building && a->dataplane.complete) {
-		r->leaving = withdraw;
-		r->others = others;
 		r->candidates = candidates_changes(a->candidates);
 		look(a);
 	}
-	r->n_up = 0;
+	r->n_there = 0;
 	for (size_t i = 0; i < r->n; i++) {
 		struct routed_vip *v = &r->v[i];
-		bool up = v->up;
+		bool asks = !v->route.up && v->route.why == ROUTE_OK, there = is_there(a, &v->ip);
 
-		/* Once up, a data plane that is being read again is no reason to withdraw. */
-		if (r->known)
-			up = v->wanted && (v->up || dataplane_holds(&a->dataplane, &v->ip));
-		up = up && !(withdraw && a->stop != STOP_NO);
-		if (up != v->up)
-			note(v, up);
-		v->up = up;
-		r->n_up += up;
+		routes_step(&v->route, &r->node, asks && dataplane_holds(&a->dataplane, &v->ip));
+		if (there != v->there) {
+			v->there = there;
+			note(v);
+		}
+		r->n_there += there;
 	}
-	return wake;
+	return r->drain.until;
+}
+
+struct route_report routed_report(const struct agent *a, const struct routed_vip *v, mono_t now)
+{
+	struct drain d = a->routed.drain;
+
+	if (a->stop == STOP_DRAINING)
+		d.until = a->stop_by;
+	return routes_report(&v->route, &a->routed.node, &d, v->there, now);
 }
 
 size_t routed_addrs(const struct agent *a, struct kernel_addr *out)
@@ -246,7 +249,7 @@ size_t routed_addrs(const struct agent *a, struct kernel_addr *out)
 	size_t n = 0;
 
 	for (size_t i = 0; r->lo && i < r->n && n < a->vips.n; i++)
-		if (r->v[i].up)
+		if (r->v[i].route.up)
 			out[n++] = r->homes[i];
 	return n;
 }
@@ -297,7 +300,7 @@ bool routed_drained(struct agent *a, mono_t now, mono_t *wake)
 {
 	struct routed *r = &a->routed;
 
-	if (!r->on || r->n == 0 || r->connections == 0)
+	if (!r->on || drain_is_empty(r->n, r->connections))
 		return true;
 	if (!r->busy && mono_reached(now, r->count_at))
 		count(a, now);
@@ -308,7 +311,7 @@ bool routed_drained(struct agent *a, mono_t now, mono_t *wake)
 
 void routed_init(struct routed *r, bool on)
 {
-	*r = (struct routed){ .on = on, .connections = SIZE_MAX };
+	*r = (struct routed){ .on = on, .connections = DRAIN_NOT_COUNTED, .drain.until = MONO_NEVER };
 }
 
 void routed_fini(struct routed *r)

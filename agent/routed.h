@@ -9,9 +9,8 @@
  * Order up: maps, ARP guard, address.  Down: address; the maps stay for what is still on its way, and conntrack for
  * connections that other nodes hand back (rendezvous.h); an orderly stop waits for these (drain-time).
  *
- * Which VIPs: those with a Service that this node can serve: externalTrafficPolicy Local, a ready endpoint here; Cluster,
- * any backend.  A node that is being drained serves what nobody else can (a living agent is one that holds a Lease: records
- * outlive theirs); one that stops, nothing. */
+ * Which VIPs, and when they are withdrawn, is decided in core/routes.h and core/drain.h; here is what they are told, and what
+ * becomes of it. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,6 +20,8 @@
 #include "agent/base/err.h"
 #include "agent/base/ip.h"
 #include "agent/base/mono.h"
+#include "agent/core/drain.h"
+#include "agent/core/routes.h"
 #include "agent/kernel.h"
 #include "agent/worker.h"
 
@@ -28,8 +29,8 @@ struct agent;
 
 struct routed_vip {
 	struct ip ip;
-	bool wanted; /* a Service that this node can serve has it */
-	bool up;     /* its address is to be there */
+	struct route route; /* what is to be */
+	bool there;	    /* what is: the address was seen, so it is exported */
 };
 
 /* Counts what conntrack knows of VIPs, on the worker. */
@@ -49,17 +50,15 @@ struct routed {
 	struct kernel_addr *homes; /* malloc; likewise, with their place, 'lo' */
 	size_t n;
 	uint64_t changes; /* of the list of VIPs */
-	int lo;	    /* ifindex, 0 = not seen yet */
-	bool known; /* what the Services want was computed once since the start */
-	bool again; /* and is to be looked at again */
-	bool leaving; /* the node was, when last looked at */
-	bool others;  /* likewise: another node's agent lives and stays */
-	mono_t asked_at; /* to withdraw everything; 0 = nobody does */
-	uint64_t candidates; /* candidates_changes(), likewise */
-	size_t n_up;
+	int lo;		 /* ifindex, 0 = not seen yet */
+	struct routes_node node;
+	struct drain drain;
+	bool again;	 /* what the Services want is to be looked at again */
+	uint64_t candidates; /* candidates_changes(), when last looked at */
+	size_t n_there;	 /* VIPs */
 	bool busy;
 	mono_t count_at;
-	size_t connections; /* when last counted; SIZE_MAX = not yet */
+	size_t connections; /* when last counted; DRAIN_NOT_COUNTED */
 	struct routed_job job;
 };
 
@@ -76,6 +75,12 @@ mono_t routed_step(struct agent *a, mono_t now);
 /* The addresses that are to be there, sorted by ip, into out[0..a->vips.n); returns how many. */
 size_t routed_addrs(const struct agent *a, struct kernel_addr *out);
 
-/* Nothing of ours announces VIPs any more, and conntrack knows no connection to one, as far as can be told; false until that
- * was counted.  *wake is brought forward to when to ask again. */
+/* The VIP, NULL = there is none such. */
+const struct routed_vip *routed_find(const struct routed *r, const struct ip *ip);
+
+/* How the VIP's advertisement stands, for people. */
+struct route_report routed_report(const struct agent *a, const struct routed_vip *v, mono_t now);
+
+/* A stop need not wait for connections (any longer), as far as can be told; false until they were counted.  *wake is brought
+ * forward to when to ask again. */
 bool routed_drained(struct agent *a, mono_t now, mono_t *wake);

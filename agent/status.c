@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/status_gather.h"
 
 unsigned int agent_services(const struct agent *a)
 {
@@ -63,6 +64,13 @@ const char *agent_kernel_problem(const struct agent *a)
 	return *a->dataplane.problem ? a->dataplane.problem : a->kernel.problem;
 }
 
+const char *status_refusal_text(int error)
+{
+	if (error == -EEXIST)
+		return "the interface has this address already, and not from Leasehold";
+	return error == -EACCES ? "IPv6 is off on the interface" : error < 0 ? strerror(-error) : NULL;
+}
+
 const char *agent_refused(const struct agent *a, const struct ip *ip)
 {
 	const struct vip *vip = a->kernel.n_refusals > 0 ? vips_find(&a->vips, ip) : NULL;
@@ -70,7 +78,5 @@ const char *agent_refused(const struct agent *a, const struct ip *ip)
 
 	for (size_t k = 0; vip && k < vip->n_at && (k == 0 || r < 0); k++) /* one that has it will do */
 		r = kernel_refuses_addr(&a->kernel, &(struct kernel_addr){ .ip = *ip, .ifindex = vip->at[k].ifindex });
-	if (r == -EEXIST)
-		return "the interface has this address already, and not from Leasehold";
-	return r == -EACCES ? "IPv6 is off on the interface" : r < 0 ? strerror(-r) : NULL;
+	return status_refusal_text(r);
 }

@@ -34,13 +34,14 @@ void status_head_of(struct agent *a, mono_t now, struct buf *why, struct status_
 		.version = version_text(), .node = a->cfg->node_name, .identity = a->elect_cfg.identity, .role = role(a, now),
 		.ready = ready, .not_ready_because = buf_text(why), .gate = a->gates.gate != NULL,
 		.gate_problem = gates_problem(&a->gates), .gate_put_back = a->gates.put_back, .conflicts = a->metrics.conflicts,
-		.hold = a->elect_cfg.policy == LEASE_HOLD, .routed = a->vips.routed, .up_ms = mono_diff_ms(now, a->started),
+		.hold = a->elect_cfg.policy == LEASE_HOLD, .routed = a->vips.routed, .advertised = a->routed.on,
+		.up_ms = mono_diff_ms(now, a->started),
 		.synced = store_synced(&a->store), .services_seen = a->store.n_services, .slices_seen = a->store.n_slices,
 		.services = agent_services(a), .kernel_ready = !a->dataplane.on || a->dataplane.up,
 		.as_wanted = dataplane_as_wanted(&a->dataplane), .kernel_problem = agent_kernel_problem(a),
 		.forwarding_problem = forwarding_problem(a), .elements = a->dataplane.elements, .mended = a->dataplane.mended,
 		.job_ms = a->dataplane.job_ms, .leases = a->n_groups, .vips = a->vips.n,
-		.vips_answered = a->routed.on ? a->routed.n_up : a->n_live,
+		.vips_answered = a->routed.on ? a->routed.n_there : a->n_live,
 	};
 	for (size_t i = 0; i < a->n_groups; i++)
 		ret->leases_held += group_holds(a->groups[i], now);
@@ -142,44 +143,50 @@ static void no_place(const struct agent *a, const struct vip *v, char why[static
 	IGNORE(place_why_text(link_watch_state(a->kernel.links), &p, &v->ip, why, STATUS_WHY_MAX)); /* returns 'why' */
 }
 
-static const struct routed_vip *routed_of(const struct agent *a, const struct ip *ip)
+/* Why it is not advertised, or is about to be so no more. */
+static void why_not(const struct agent *a, const struct route_report *r, char why[static STATUS_WHY_MAX])
 {
-	size_t lo = 0, hi = a->routed.n;
+	const char *leaving = r->why == ROUTE_LEAVING ? own_node_leaving(&a->own_node) : NULL;
 
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		int c = ip_cmp(&a->routed.v[mid].ip, ip);
+	IGNORE(snprintf(why, STATUS_WHY_MAX, "%s%s%s", r->state == ROUTE_ADVERTISED ? "being withdrawn: " : "",
+			leaving ? leaving : routes_why_text(r->why), leaving ? ", and another node serves it" : "")); /* fits */
+}
 
-		if (c == 0)
-			return &a->routed.v[mid];
-		if (c < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return NULL;
+/* What keeps an address away that is to be there. */
+static const char *awaited(const struct agent *a, const struct kernel_addr *home)
+{
+	return home->ifindex == 0 ? "there is no interface lo" :
+	       !guard_stands(&a->guard, home) ? "the other interfaces could answer ARP for it yet" : "";
 }
 
 /* announce: bgp.  Whoever holds the Lease, each node that can serve the VIP has it. */
-static void routed_state(const struct agent *a, const struct vip *v, struct status_vip *ret)
+static void routed_state(const struct agent *a, const struct vip *v, mono_t now, struct status_vip *ret)
 {
+	static const enum status_vip_state states[ROUTE_STATE_N] = {
+		[ROUTE_ADVERTISED] = STATUS_VIP_ADVERTISED, [ROUTE_COMING] = STATUS_VIP_COMING,
+		[ROUTE_DRAINING] = STATUS_VIP_DRAINING, [ROUTE_WITHDRAWN] = STATUS_VIP_WITHDRAWN,
+	};
 	const struct kernel_addr home = { .ip = v->ip, .ifindex = a->routed.lo };
-	const struct routed_vip *r = routed_of(a, &v->ip);
-	const char *why = "";
+	const struct routed_vip *r = routed_find(&a->routed, &v->ip);
+	struct route_report report = { .state = ROUTE_WITHDRAWN, .why = ROUTE_UNKNOWN };
+	const char *refused;
 
-	ret->state = STATUS_VIP_STANDBY;
+	if (r)
+		report = routed_report(a, r, now);
+	ret->state = states[report.state];
+	ret->live = report.state == ROUTE_ADVERTISED;
 	ret->n_at = 1;
 	ret->at[0] = (struct status_place){ .usable = true, .last_ago_ms = STATUS_NO_TIME, .next_in_ms = STATUS_NO_TIME };
 	IGNORE(status_link_name(a, a->routed.lo, ret->at[0].name));
-	if (home.ifindex && kernel_has_addr(&a->kernel, &home)) {
-		ret->state = STATUS_VIP_ROUTED;
-		why = r && r->up ? "" : "being withdrawn";
-	} else if (r && r->up) {
-		ret->state = STATUS_VIP_COMING;
-	} else {
-		why = r && r->wanted ? "withdrawn: VIPs are to leave this node" : "no Service with it can be served by this node";
-	}
-	IGNORE(text_copy(ret->why, sizeof(ret->why), why)); /* fits */
+	if (report.state == ROUTE_DRAINING)
+		ret->drains_ms = report.drains_ms;
+	if (report.why != ROUTE_OK)
+		why_not(a, &report, ret->why);
+	if (report.state != ROUTE_COMING)
+		return;
+	refused = home.ifindex ? status_refusal_text(kernel_refuses_addr(&a->kernel, &home)) : NULL;
+	ret->state = refused ? STATUS_VIP_REFUSED : STATUS_VIP_COMING;
+	IGNORE(text_copy(ret->why, sizeof(ret->why), refused ? refused : awaited(a, &home))); /* cut is fine */
 }
 
 static enum status_vip_state state_of(const struct agent *a, const struct vip *v, mono_t now)
@@ -205,14 +212,14 @@ void status_vip_of(const struct agent *a, const struct vip *vip, mono_t now, str
 	const char *refused;
 
 	*ret = (struct status_vip){ .ip = vip->ip, .lease = g ? g->leader.name : "", .state = state_of(a, vip, now),
-				    .live = vip->live, .gated = a->gates.gate != NULL, .gate_open_ms = open_for_ms(a, vip, now),
-				    .n_at = vip->n_at };
+				    .live = vip->live, .gated = a->gates.gate != NULL && !a->vips.routed, .gate_open_ms = open_for_ms(a, vip, now),
+				    .n_at = vip->n_at, .drains_ms = STATUS_NO_TIME };
 	if (g)
 		IGNORE(lease_node(g->leader.seen.holder, ret->holder, sizeof(ret->holder))); /* only shown */
 	for (size_t i = 0; i < vip->n_at; i++)
 		place_of(a, vip, &vip->at[i], now, &ret->at[i]);
 	if (a->routed.on)
-		routed_state(a, vip, ret);
+		routed_state(a, vip, now, ret);
 	if (ret->state == STATUS_VIP_NO_INTERFACE)
 		no_place(a, vip, ret->why);
 	if (ret->state == STATUS_VIP_REFUSED && (refused = agent_refused(a, &vip->ip)))

@@ -19,3 +19,6 @@ size_t status_vips_in(const struct agent *a, unsigned int group);
 
 /* The name of an interface of this node into 'name', "" = it is gone; returns it. */
 const char *status_link_name(const struct agent *a, int ifindex, char name[static LINK_NAME_MAX]);
+
+/* Why the kernel would not add an address (kernel_refuses_addr()); NULL = it did not refuse it. */
+const char *status_refusal_text(int error);

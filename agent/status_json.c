@@ -148,6 +148,7 @@ void status_json_vip(const struct status_vip *v, struct buf *out)
 	status_json_text(out, "why", v->why);
 	status_json_text(out, "interface", v->n_at > 0 ? v->at[0].name : "");
 	buf_printf(out, "\"live\":%s,\"announced\":%" PRIu64 ",", yes(v->live), announced);
+	time_member(out, "drains_for_ms", v->drains_ms);
 	if (v->gated)
 		time_member(out, "gate_open_for_ms", v->gate_open_ms);
 	places_json(v, out);

@@ -25,9 +25,11 @@ const char *status_vip_state_name(enum status_vip_state state)
 {
 	static const char *const names[STATUS_VIP_STATE_N] = {
 		[STATUS_VIP_ANSWERS] = "answers",	  [STATUS_VIP_ROUTED] = "routed",
-		[STATUS_VIP_STANDBY] = "standby",	  [STATUS_VIP_COMING] = "coming up",
-		[STATUS_VIP_MOVING] = "moving",		  [STATUS_VIP_REFUSED] = "refused",
-		[STATUS_VIP_NO_CARRIER] = "no carrier", [STATUS_VIP_NO_INTERFACE] = "no interface",
+		[STATUS_VIP_ADVERTISED] = "advertised",	  [STATUS_VIP_DRAINING] = "draining",
+		[STATUS_VIP_WITHDRAWN] = "withdrawn",	  [STATUS_VIP_STANDBY] = "standby",
+		[STATUS_VIP_COMING] = "coming up",	  [STATUS_VIP_MOVING] = "moving",
+		[STATUS_VIP_REFUSED] = "refused",	  [STATUS_VIP_NO_CARRIER] = "no carrier",
+		[STATUS_VIP_NO_INTERFACE] = "no interface",
 	};
 
 	return names[state];
@@ -90,8 +92,10 @@ static void verdict(const struct status_view *v, struct buf *out)
 	IGNORE(snprintf(text, sizeof(text), wrong ? "%zu problem%s" : "fine", wrong, plural(wrong))); /* fits */
 	paint_text(out, v->ask->colour, error ? PAINT_BAD : wrong ? PAINT_WARN : PAINT_GOOD, text);
 	if (h->leases_held > 0)
-		buf_printf(out, "; holds %zu of %zu Lease%s, answers for %zu of %zu VIP%s\n", h->leases_held, h->leases,
-			   plural(h->leases), h->vips_answered, h->vips, plural(h->vips));
+		buf_printf(out, "; holds %zu of %zu Lease%s, %s %zu of %zu VIP%s\n", h->leases_held, h->leases, plural(h->leases),
+			   h->advertised ? "advertises" : "answers for", h->vips_answered, h->vips, plural(h->vips));
+	else if (h->advertised)
+		buf_printf(out, "; holds no Lease, advertises %zu of %zu VIP%s\n", h->vips_answered, h->vips, plural(h->vips));
 	else if (h->routed && h->vips_answered > 0)
 		buf_printf(out, "; holds no Lease, takes what is routed to %zu of %zu VIP%s\n", h->vips_answered, h->vips,
 			   plural(h->vips));
@@ -210,14 +214,17 @@ static enum paint state_paint(enum status_vip_state state)
 	switch (state) {
 	case STATUS_VIP_ANSWERS:
 	case STATUS_VIP_ROUTED:
+	case STATUS_VIP_ADVERTISED:
 		return PAINT_GOOD;
 	case STATUS_VIP_COMING:
+	case STATUS_VIP_DRAINING:
 	case STATUS_VIP_MOVING:
 	case STATUS_VIP_NO_CARRIER:
 		return PAINT_WARN;
 	case STATUS_VIP_REFUSED:
 	case STATUS_VIP_NO_INTERFACE:
 		return PAINT_BAD;
+	case STATUS_VIP_WITHDRAWN:
 	case STATUS_VIP_STANDBY:
 	case STATUS_VIP_STATE_N:
 		break;
@@ -227,9 +234,10 @@ static enum paint state_paint(enum status_vip_state state)
 
 static void place_cells(struct table *t, const struct status_vip *v, const struct status_place *p)
 {
+	bool routed = v->state == STATUS_VIP_ROUTED || v->state == STATUS_VIP_ADVERTISED;
 	char last[SPAN_MAX], next[SPAN_MAX];
 
-	table_cell(t, PAINT_NONE, v->live && v->n_at > 0 && v->state != STATUS_VIP_ROUTED ? "%" PRIu64 : "-", p->announced);
+	table_cell(t, PAINT_NONE, v->live && v->n_at > 0 && !routed ? "%" PRIu64 : "-", p->announced);
 	table_cell(t, PAINT_NONE, "%s", v->live ? span(p->last_ago_ms, last) : "-");
 	table_cell(t, PAINT_NONE, "%s", v->live ? span(p->next_in_ms, next) : "-");
 }
@@ -242,7 +250,9 @@ static void vip_lines(struct table *t, const struct status_vip *v, bool why)
 	if (*v->conflict.kind)
 		table_line(t, v->conflict.grave ? PAINT_BAD : PAINT_WARN, "  %s; since %s, last %s ago", v->conflict.text,
 			   span(v->conflict.since_ms, since), span(v->conflict.ago_ms, ago));
-	if (*v->why && why)
+	if (v->state == STATUS_VIP_DRAINING)
+		table_line(t, PAINT_NONE, "  %s left: %s", span(v->drains_ms, since), v->why);
+	else if (*v->why && why)
 		table_line(t, PAINT_NONE, "  %s", v->why);
 	for (size_t k = 0; k < v->n_at; k++)
 		if (v->at[k].errors > 0)

@@ -57,6 +57,7 @@ struct status_head {
 	uint64_t gate_put_back, conflicts; /* since the start */
 	bool hold;			   /* on-api-loss */
 	bool routed;			   /* a router sends the VIPs here */
+	bool advertised;		   /* because this node's routing daemon says so (announce: bgp) */
 	int64_t up_ms;
 	bool synced;
 	size_t services_seen, slices_seen, services; /* in view; served */
@@ -86,7 +87,10 @@ struct status_lease {
 /* Of a VIP on this node. */
 enum status_vip_state {
 	STATUS_VIP_ANSWERS,	 /* this node answers for it */
-	STATUS_VIP_ROUTED,	 /* it is up here, and a router sends it */
+	STATUS_VIP_ROUTED,	 /* it is up here, and a router sends it (announce: none) */
+	STATUS_VIP_ADVERTISED,	 /* announce: bgp: its address is here, for the routing daemon to export */
+	STATUS_VIP_DRAINING,	 /* likewise: withdrawn, and others hand its connections back to this node */
+	STATUS_VIP_WITHDRAWN,	 /* likewise: this node does not serve it */
 	STATUS_VIP_STANDBY,	 /* another node holds it, and this one could */
 	STATUS_VIP_COMING,	 /* this node holds it, and brings it up */
 	STATUS_VIP_MOVING,	 /* its record is to name another Lease: nobody answers */
@@ -126,7 +130,8 @@ struct status_vip {
 	int64_t gate_open_ms;	/* for so long; 0 = shut */
 	struct status_place at[PLACE_MAX];
 	size_t n_at;
-	char why[STATUS_WHY_MAX]; /* of REFUSED, NO_INTERFACE; of one that is not where routers send it; "" = nothing to tell */
+	int64_t drains_ms;	/* of DRAINING: for so long yet; else STATUS_NO_TIME */
+	char why[STATUS_WHY_MAX]; /* of REFUSED, NO_INTERFACE; of one that is not, or not for long, advertised; "" = nothing to tell */
 	struct status_conflict conflict;
 };
 

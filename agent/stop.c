@@ -3,6 +3,7 @@
 #include "agent/stop.h"
 
 #include "agent/cleanup.h"
+#include "agent/core/drain.h"
 #include "agent/fence.h"
 #include "agent/kube/object_json.h"
 
@@ -112,16 +113,17 @@ mono_t stop_step(struct agent *a, mono_t now)
 		return now; /* the next step takes the addresses away */
 	}
 	if (a->stop == STOP_WITHDRAWING) {
-		size_t up = addresses_up(a);
-		bool open = holds_any(a, now) && !fence_settled(a);
+		const struct drain_removal r = { .up = addresses_up(a), .under_way = a->kernel.addr_busy,
+						 .open = holds_any(a, now) && !fence_settled(a), .gate = a->gates.gate != NULL,
+						 .routed = a->routed.on, .late = mono_reached(now, a->stop_by) };
+		enum drain_next next = drain_removed(&r);
 
-		if ((a->kernel.addr_busy || up > 0 || open) && !mono_reached(now, a->stop_by))
+		if (next == DRAIN_WAIT)
 			return a->stop_by;
-		if (up > 0)
+		if (r.up > 0)
 			log_event(LOG_WARN, "withdrawal_failed", "addresses could not be removed; they will expire",
-				  log_int("addresses", (int64_t)up));
-		if (!a->routed.on && (open || (up > 0 && !a->gates.gate))) {
-			/* Nobody is told to take over what this node still answers for. */
+				  log_int("addresses", (int64_t)r.up));
+		if (next == DRAIN_KEEP) {
 			stop_released(a);
 			return stop_step(a, now);
 		}

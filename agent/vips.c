@@ -228,10 +228,12 @@ size_t vips_refresh_live(struct vips *v, struct kernel *k, bool (*answers)(void 
 		if (live != vip->live) {
 			const struct link *l = link_find(link_watch_state(k->links), vip_home(vip));
 
-			log_event(LOG_INFO, live ? "vip_up" : "vip_down",
-				  live ? "this node answers for the VIP" : "this node no longer answers for the VIP",
-				  log_ip("vip", &vip->ip), log_str("interface", l ? l->name : ""));
+			if (!v->routed) /* whoever holds the Lease, each node answers for what routers send it */
+				log_event(LOG_INFO, live ? "vip_up" : "vip_down",
+					  live ? "this node answers for the VIP" : "this node no longer answers for the VIP",
+					  log_ip("vip", &vip->ip), log_str("interface", l ? l->name : ""));
 			vip->live = live;
+			v->turned++;
 			vips_announce_again(vip, now);
 		}
 		n += live;

@@ -50,6 +50,7 @@ struct vips {
 	size_t n, cap;
 	struct kernel_addr *addrs; /* malloc, room for PLACE_MAX a VIP: each on each of its interfaces; sorted by ip */
 	size_t n_addrs;
+	uint64_t turned; /* times that a VIP's 'live' changed */
 	bool several; /* some VIP has more than one interface */
 	bool routed; /* a router sends the VIPs here: no interface carries them, nothing is announced */
 };

@@ -20,6 +20,7 @@
 #define FACT_MACS_MAX 4	     /* that answer for one address */
 #define FACT_SERVERS_MAX 8
 #define FACT_RIGHTS_MAX 32
+#define FACT_SESSIONS_MAX 8
 #define FACT_UNKNOWN (-1)    /* of an int */
 
 /* Something that works or does not. */
@@ -42,6 +43,7 @@ struct facts_config {
 	bool nft;	/* dataplane: nft */
 	bool gate;	/* gate: on, and VIPs have addresses */
 	bool routed;	/* announce: anything but arp */
+	bool bgp;	/* announce: bgp */
 	bool realtime;
 	bool manage;	/* sysctl: manage */
 	bool in_pod;	/* this runs in a container of Kubernetes */
@@ -97,12 +99,26 @@ struct facts_filter {
 	char place[FACT_TEXT_MAX], command[FACT_TEXT_MAX];
 };
 
+/* announce: bgp: VIPs are addresses of lo, and a routing daemon of the node's exports them. */
+struct facts_routes {
+	bool lo_up;
+	int lo_v6_off;	       /* net.ipv6.conf.lo.disable_ipv6; FACT_UNKNOWN */
+	size_t n_vips;	       /* of ours, on lo */
+	size_t n_lasting;      /* of these, without a lifetime; the first: */
+	struct ip lasting;
+	struct fact asked;     /* for sockets; all below counts when that is good */
+	bool listens;	       /* somebody does on BGP's port */
+	struct ip peers[FACT_SESSIONS_MAX]; /* of connections from or to it; sorted */
+	size_t n_peers, n_more_peers;
+};
+
 struct facts_net {
 	char skipped[FACT_TEXT_MAX];
 	struct facts_pool pools[FACT_POOLS_MAX];
 	size_t n_pools;
-	struct facts_link links[FACT_LINKS_MAX];
+	struct facts_link links[FACT_LINKS_MAX]; /* bgp: by which routers send packets here, as far as can be told */
 	size_t n_links, n_more_links;
+	struct facts_routes routes;
 	struct facts_stranger strangers[FACT_STRANGERS_MAX];
 	size_t n_strangers, n_more_strangers;
 	struct facts_filter v4, v6; /* FORWARD */

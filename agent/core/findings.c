@@ -177,10 +177,12 @@ static void judge_nft(struct judge *j)
 		judge_ok(j, "nf_tables for ARP: other interfaces of this node stay silent about VIPs");
 	else if (n->arp.state == FACT_BAD)
 		judge_add(j, FINDING_WARNING, "nf_tables for ARP does not work",
-			  SAY(j, "another interface of this node on the same LAN would answer for VIPs, too: ", n->arp.text),
+			  SAY(j, c->bgp ? "this node's interfaces would answer ARP requests for VIPs: " :
+			      "another interface of this node on the same LAN would answer for VIPs, too: ", n->arp.text),
 			  "sysctl -w net.ipv4.conf.all.arp_ignore=1",
+			  c->bgp ? "or a kernel with CONFIG_NF_TABLES_ARP; of no matter where VIPs are in no subnet of a LAN" :
 			  "or a kernel with CONFIG_NF_TABLES_ARP; of no matter on a node with one interface on that LAN");
-	else if (!c->routed)
+	else if (!c->routed || c->bgp)
 		judge_skip(j, "nf_tables for ARP", n->arp.text);
 }
 

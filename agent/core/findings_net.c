@@ -55,6 +55,10 @@ void judge_interfaces(struct judge *j)
 		judge_skip(j, "interfaces", n->skipped);
 		return;
 	}
+	if (j->f->config.bgp) {
+		judge_routes(j);
+		return;
+	}
 	if (j->f->config.routed) {
 		judge_ok(j, "VIPs are announced on no interface: routers send them here");
 		return;
@@ -151,7 +155,7 @@ void judge_sysctls(struct judge *j)
 	if (*n->skipped)
 		judge_skip(j, "sysctls", n->skipped);
 	else if (n->n_links == 0)
-		judge_skip(j, "sysctls", "no interface carries VIPs");
+		judge_skip(j, "sysctls", j->f->config.bgp ? "no interface leads to a router" : "no interface carries VIPs");
 	for (size_t i = 0; i < n->n_links && !*n->skipped; i++) {
 		struct sysctl_advice advice[SYSCTL_ADVICE_MAX];
 		const struct sysctl_facts *f = &n->links[i].sysctls;
@@ -163,8 +167,9 @@ void judge_sysctls(struct judge *j)
 				told++;
 			}
 		if (told == 0)
-			judge_ok(j, SAY(j, n->links[i].name, ": all as VIPs need them (", f->nft ? "forwarding, rp_filter, " : "",
-					"arp_*, proxy_*", f->v6 ? ", disable_ipv6)" : ")"));
+			judge_ok(j, f->routed ? SAY(j, n->links[i].name, ": forwarding and rp_filter as VIPs need them") :
+				 SAY(j, n->links[i].name, ": all as VIPs need them (", f->nft ? "forwarding, rp_filter, " : "",
+				     "arp_*, proxy_*", f->v6 ? ", disable_ipv6)" : ")"));
 	}
 }
 
@@ -224,6 +229,8 @@ static void judge_stranger(struct judge *j, const struct facts_stranger *s)
 			  "take it out of the pool, or remove it if it is not this node's own");
 	else
 		judge_add(j, FINDING_ERROR, SAY(j, prefix, " on ", s->link, " is in a pool, and not Leasehold's"),
+			  j->f->config.bgp ? "another tool or hand put it there: this node takes what is sent to it for its own, whether it "
+					     "can serve a Service that gets the address or not, and on lo it is exported for ever" :
 			  "keepalived, kube-vip, MetalLB, another tool or hand put it there: when a Service gets the address, two answer",
 			  SAY(j, "ip address del ", prefix, " dev ", s->link),
 			  "end the program that sets it first; or take the address out of the pool");
@@ -248,7 +255,7 @@ void judge_others(struct judge *j)
 	if (n->n_more_strangers)
 		judge_add(j, FINDING_ERROR, SAY(j, judge_number(j, (int64_t)n->n_more_strangers), " more addresses like these"),
 			  NULL, NULL, NULL);
-	if (n->n_strangers == 0 && n->n_pools > 0)
+	if (n->n_strangers == 0 && (n->n_pools > 0 || (j->f->config.bgp && j->f->config.n_pools > 0)))
 		judge_ok(j, "no address of a pool is on this node but by Leasehold");
 }
 

@@ -31,6 +31,7 @@ const char *judge_ip(struct judge *j, const struct ip *ip);
 
 /* The parts, in the order of enum finding_section. */
 void judge_interfaces(struct judge *j);
+void judge_routes(struct judge *j); /* of the first, with announce: bgp */
 void judge_sysctls(struct judge *j);
 void judge_others(struct judge *j);
 void judge_wire(struct judge *j);

@@ -16,6 +16,7 @@ struct rule {
 	bool v6;
 	int wanted;
 	bool manageable;
+	bool routed; /* it matters where VIPs are routed, too */
 	/* Whether the value is wrong; *error: as in struct sysctl_advice. */
 	bool (*wrong)(const struct sysctl_facts *f, int value, bool *error);
 	const char *why;
@@ -29,8 +30,9 @@ static bool is_off(const struct sysctl_facts *f, int value, bool *error)
 
 static bool is_strict(const struct sysctl_facts *f, int value, bool *error)
 {
-	*error = true;
-	return value == 1 && f->default_v4_elsewhere;
+	/* Where routers spread packets over several ways in, a way back over the same ones (a multipath route) will do. */
+	*error = !f->routed;
+	return value == 1 && (f->default_v4_elsewhere || (f->routed && f->several));
 }
 
 static bool is_silent(const struct sysctl_facts *f, int value, bool *error)
@@ -72,29 +74,29 @@ static bool is_disabled(const struct sysctl_facts *f, int value, bool *error)
 }
 
 static const struct rule rules[] = {
-	{ SYSCTL_FORWARD_V4, COMBINE_OWN, false, 1, true, is_off,
+	{ SYSCTL_FORWARD_V4, COMBINE_OWN, false, 1, true, true, is_off,
 	  "packets for backends that come in there are dropped: VIPs do not answer" },
-	{ SYSCTL_FORWARD_V6, COMBINE_ALL, true, 1, true, is_off,
+	{ SYSCTL_FORWARD_V6, COMBINE_ALL, true, 1, true, true, is_off,
 	  "IPv6 packets for backends are dropped: VIPs do not answer" },
-	{ SYSCTL_RP_FILTER, COMBINE_MAX, false, 2, true, is_strict,
+	{ SYSCTL_RP_FILTER, COMBINE_MAX, false, 2, true, true, is_strict,
 	  "the default route leaves by another interface: packets of clients behind a router are dropped" },
-	{ SYSCTL_ARP_IGNORE, COMBINE_MAX, false, 1, false, is_silent,
+	{ SYSCTL_ARP_IGNORE, COMBINE_MAX, false, 1, false, false, is_silent,
 	  "the kernel does not answer ARP requests for VIPs there" },
-	{ SYSCTL_ARP_FILTER, COMBINE_OR, false, 0, false, is_filtered,
+	{ SYSCTL_ARP_FILTER, COMBINE_OR, false, 0, false, false, is_filtered,
 	  "ARP requests for VIPs are not answered where the way to the asker leaves by another interface" },
-	{ SYSCTL_ARP_ANNOUNCE, COMBINE_MAX, false, 2, false, is_loose_tongue,
+	{ SYSCTL_ARP_ANNOUNCE, COMBINE_MAX, false, 2, false, false, is_loose_tongue,
 	  "without the gate a former holder's ARP requests may go out in the name of a VIP and lead neighbours astray" },
-	{ SYSCTL_DROP_GRATUITOUS_ARP, COMBINE_OR, false, 0, false, is_deaf,
+	{ SYSCTL_DROP_GRATUITOUS_ARP, COMBINE_OR, false, 0, false, false, is_deaf,
 	  "this node ignores announcements: it goes on sending to the former holder of a VIP that has moved" },
-	{ SYSCTL_PROXY_ARP, COMBINE_OR, false, 0, false, is_proxy,
+	{ SYSCTL_PROXY_ARP, COMBINE_OR, false, 0, false, false, is_proxy,
 	  "without the gate this node answers ARP requests for VIPs that it has a route to by another interface" },
-	{ SYSCTL_PROXY_ARP_PVLAN, COMBINE_OR, false, 0, false, is_proxy,
+	{ SYSCTL_PROXY_ARP_PVLAN, COMBINE_OR, false, 0, false, false, is_proxy,
 	  "without the gate this node answers ARP requests for VIPs of other nodes" },
-	{ SYSCTL_DISABLE_IPV6, COMBINE_OWN, true, 0, false, is_disabled,
+	{ SYSCTL_DISABLE_IPV6, COMBINE_OWN, true, 0, false, false, is_disabled,
 	  "IPv6 is off on the interface: it takes no IPv6 VIP" },
-	{ SYSCTL_DROP_UNSOLICITED_NA, COMBINE_OWN, true, 0, false, is_deaf,
+	{ SYSCTL_DROP_UNSOLICITED_NA, COMBINE_OWN, true, 0, false, false, is_deaf,
 	  "this node ignores announcements: it goes on sending to the former holder of a VIP that has moved" },
-	{ SYSCTL_PROXY_NDP, COMBINE_OR, true, 0, false, is_proxy,
+	{ SYSCTL_PROXY_NDP, COMBINE_OR, true, 0, false, false, is_proxy,
 	  "without the gate this node answers for VIPs of other nodes that are among its proxy neighbours" },
 };
 
@@ -112,7 +114,10 @@ static void advise(const struct sysctl_facts *f, const struct rule *r, bool all,
 				       .value = all ? f->all[r->key] : f->own[r->key], .wanted = r->wanted, .why = r->why };
 	(void)r->wrong(f, ret->value, &ret->error);
 	ret->accept_ra_first = r->key == SYSCTL_FORWARD_V6 && f->default_v6_from_ra && (!*f->ra_link || f->ra_accept != 2);
-	ret->manageable = r->manageable && !ret->accept_ra_first;
+	ret->manageable = r->manageable && !ret->accept_ra_first && !f->routed; /* the agent sets none but of interfaces of VIPs */
+	if (f->routed && r->key == SYSCTL_RP_FILTER)
+		ret->why = "packets that routers send in there are dropped where the way back to the client leaves by another interface "
+			   "alone";
 	if (ret->accept_ra_first && !*f->ra_link)
 		ret->why = "IPv6 packets for backends are dropped; but with forwarding on, the kernel drops the default route that router "
 			   "advertisements gave unless accept_ra of its interface is 2";
@@ -155,7 +160,7 @@ size_t sysctl_judge(const struct sysctl_facts *f, struct sysctl_advice ret[stati
 	size_t n = 0;
 
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
-		if (rules[i].v6 ? f->v6 : f->v4)
+		if ((rules[i].v6 ? f->v6 : f->v4) && (!f->routed || rules[i].routed))
 			n += judge(f, &rules[i], &ret[n]);
 	return n;
 }

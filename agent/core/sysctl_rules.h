@@ -15,6 +15,9 @@
  *   proxy_arp, proxy_arp_pvlan, proxy_ndp	it answers for VIPs of others; the gate, where it is shut, stops that
  *   disable_ipv6	the kernel takes no IPv6 address
  *
+ * Where VIPs are routed (announce: bgp), no interface has any, and those by which packets for them come in are asked about
+ * forwarding and rp_filter alone.
+ *
  * Not judged, because they change nothing for a VIP that is a /32 or /128: promote_secondaries, accept_local (a VIP is never
  * the source of a packet from outside to its own holder), arp_accept, ndisc_notify, arp_notify (the agent announces itself).
  *
@@ -32,9 +35,11 @@
 
 #define SYSCTL_UNKNOWN (-1) /* cannot be read, or this kernel has it not */
 
-/* An interface that carries, or would carry, VIPs. */
+/* An interface that carries, or would carry, VIPs; routed: one by which packets for them come in. */
 struct sysctl_facts {
 	char name[LINK_NAME_MAX];
+	bool routed;
+	bool several;	     /* routed: it is one of several such */
 	bool v4, v6;	     /* VIPs of these families belong here */
 	bool nft;	     /* this program balances, so packets are forwarded */
 	bool gate;	     /* the gate is on */

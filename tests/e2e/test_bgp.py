@@ -1,6 +1,7 @@
 """announce bgp: real BIRD 2 and FRR export what Leasehold puts on `lo`, and a router spreads VIPs over the nodes."""
 
 import contextlib
+import re
 
 import pytest
 
@@ -9,8 +10,11 @@ from netns.lab import mono_ns, wait_for
 from netns.probe import StreamsProbe, UdpProbe
 
 from e2e import bgp
-from e2e.agents import LEASE_MS
+from e2e.agents import BINARY, LEASE_MS, LEASES, PATIENCE_S, Agent
+from e2e.refusal import Refusal, reason_not_to
+from e2e.test_doctor import about, carry_out, default_route_elsewhere, findings, kernel_state, run, sysctls
 
+NO_REFUSAL = reason_not_to(BINARY)
 POOLS = ["203.0.113.10-203.0.113.99", "2001:db8:f::10-2001:db8:f::99"]
 NODES = "/api/v1/nodes"
 DRAIN_S = 5
@@ -248,6 +252,8 @@ def test_connections_outlive_a_planned_drain(cluster, how):
                 cordon(cluster, agent.node)
             for vip in vips:
                 made.wait_next_hops(vip, stay)
+            drained = wait_told(agent, vips, "draining", "stopping" if how == "SIGTERM" else "unschedulable, and another node")
+            assert 0 < drained["drains_for_ms"] <= 30_000
             for node in stay:
                 tables = node.nft("list", "table", "ip", DRAIN_TABLE) + node.nft("list", "table", "ip6", DRAIN_TABLE)
                 assert f"dup to {agent.node.ip4} device" in tables and f"dup to {agent.node.ip6} device" in tables
@@ -271,3 +277,192 @@ def test_connections_outlive_a_planned_drain(cluster, how):
             cordon(cluster, agent.node, False)
             for node in cluster.lab.nodes:
                 wait_for(lambda n=node: DRAIN_TABLE not in n.nft("list", "tables"), what=f"no {DRAIN_TABLE} on {node.name}")
+
+
+def test_a_node_tells_the_others_where_it_is(cluster):
+    """Without its MACs and addresses they could not hand a leaving node its connections; VIPs and Pods are none of it."""
+    agents = cluster.start_agents(announce="bgp", pool=POOLS, interface=None)
+    vips = cluster.service(policy="RequireDualStack").wait_vips(2)
+    for agent in agents:
+        wait_for(lambda a=agent: set(vips) <= set(a.node.addresses("lo")), what=f"VIPs on {agent.name}")
+    for agent in agents:
+        notes = cluster.api().get(f"{LEASES}/leasehold-node-{agent.name}")["metadata"]["annotations"]
+        links = [link for link in agent.node.ip_json("addr", "show") if link["ifname"] != "lo"]
+        in_subnets = [(link["address"], a["local"]) for link in links for a in link["addr_info"] if a["scope"] == "global"
+                      and a["prefixlen"] < (32 if a["family"] == "inet" else 128)]
+        assert {(agent.node.mac, agent.node.ip4), (agent.node.mac, agent.node.ip6)} <= set(in_subnets)
+        assert sorted(notes["leasehold.io/macs"].split(",")) == sorted({mac for mac, _ in in_subnets})
+        assert sorted(notes["leasehold.io/addresses"].split(",")) == sorted(address for _, address in in_subnets)
+
+
+# ---- status ----
+
+def told(agent, vip):
+    """What `leasehold status --json` says of a VIP, or None."""
+    return next((v for v in agent.status()["vips"] if v["address"] == vip), None)
+
+
+def wait_told(agent, vips, state, why=""):
+    """Wait until each VIP is in that state for that reason; what was told of the last."""
+    def as_wanted(vip):
+        v = told(agent, vip)
+        return v if v and v["state"] == state and re.search(why, v["why"]) and bool(v["why"]) == bool(why) else None
+    for vip in vips:
+        found = wait_for(lambda v=vip: as_wanted(v), PATIENCE_S, 0.05, lambda v=vip: f"{state} ({why}); it is {told(agent, v)}")
+    return found
+
+
+def text_of(agent):
+    return agent.node.run([BINARY, "status", "--state-dir", str(agent.state_dir)])
+
+
+def test_status_says_what_is_advertised_and_why_not(cluster):
+    one, two, three = cluster.start_agents(announce="bgp", pool=POOLS, interface=None, drain_time="8s")
+    pods = [pod for pod in cluster.lab.pods if pod.node is not three.node]
+    web = cluster.service(backends=pods, policy="RequireDualStack", externalTrafficPolicy="Local")
+    vips = web.wait_vips(2)
+    for agent in (one, two):
+        wait_told(agent, vips, "advertised")
+        assert all(told(agent, vip)["live"] and vip in agent.node.addresses("lo") for vip in vips)
+        assert re.match(rf"{agent.name}: fine; holds .*, advertises 2 of 2 VIPs\n", text_of(agent))
+    wait_told(three, vips, "withdrawn", "no ready endpoint on this node .*Local")
+    assert re.match(rf"{three.name}: fine; holds .*, advertises 0 of 2 VIPs\n", text_of(three))
+
+    cordon(cluster, one.node)
+    drained = wait_told(one, vips, "draining", "unschedulable, and another node serves it")
+    assert 0 < drained["drains_for_ms"] <= 8000 and not drained["live"]
+    assert not set(vips) & set(one.node.addresses("lo"))
+    assert re.search(r"^ +\d\.\d s left: the Node is unschedulable", text_of(one), re.MULTILINE)
+    wait_told(one, vips, "withdrawn", "unschedulable, and another node serves it")
+    assert "drains_for_ms" not in told(one, vips[0])
+    # Whom nobody can replace serves on.
+    cordon(cluster, two.node)
+    wait_told(one, vips, "advertised")
+    cordon(cluster, one.node, False)
+    wait_told(two, vips, "draining", "unschedulable")
+    cordon(cluster, two.node, False)
+    wait_told(two, vips, "advertised")
+    web.set_backends([])
+    for agent in (one, two, three):
+        wait_told(agent, vips, "withdrawn", "no ready endpoint on this node")
+    web.patch({"spec": {"externalTrafficPolicy": "Cluster"}})
+    wait_told(one, vips, "withdrawn", "^no ready endpoint$")
+
+
+def test_status_says_what_another_has_taken(cluster):
+    """An address on lo that somebody else has put there is not taken over, and not told as advertised."""
+    agent = cluster.agent(cluster.lab.nodes[0], announce="bgp", pool=["203.0.113.10"], interface=None)
+    with contextlib.ExitStack() as undo:
+        agent.node.ip("address", "add", "203.0.113.10/32", "dev", "lo")
+        undo.callback(agent.node.delete_addresses, ["203.0.113.10"], "lo")
+        agent.start().wait_ready()
+        web = cluster.service(policy="SingleStack", families=["IPv4"])
+        wait_told(agent, ["203.0.113.10"], "refused", "not from Leasehold")
+        assert "address_refused" in {p["code"] for p in agent.status()["problems"]}
+    wait_told(agent, ["203.0.113.10"], "advertised")
+    assert web.wait_vips(1) == ["203.0.113.10"]
+
+
+# ---- doctor ----
+
+def named(agent, text):
+    """The finding about that, or None; not being connected may take a moment to show."""
+    _, found = findings(agent)
+    return about(found, text) if any(text in f["what"] for f in found) else None
+
+
+@pytest.mark.parametrize("node_kind", ["bird", "frr"])
+def test_doctor_tells_who_exports(cluster, node_kind):
+    with fabric(cluster, node_kind) as made:
+        _, vips = serve(cluster, made)
+        node = cluster.lab.nodes[0]
+        agent = cluster.agents[node.name]
+        before = kernel_state(node)
+        code, out = run(agent)
+        assert code == 0 and "0 errors, 0 warnings" in out, out
+        for line in (f"BGP: connected with {made.router.ip4}, {made.router.ip6}", "2 VIPs are on lo, with a lifetime",
+                     "eth0: forwarding and rp_filter as VIPs need them", "nf_tables for ARP: ", "by Leasehold\n"):
+            assert line in out, f"{line}: {out}"
+        assert max(map(len, out.splitlines())) <= 100 and kernel_state(node) == before
+
+        with default_route_elsewhere(node), sysctls(node, rp_filter=1, forwarding=0, arp_ignore=8):
+            code, found = findings(agent)
+            assert code == 1 and about(found, "eth0.forwarding is 0")["level"] == "error"
+            assert about(found, "eth0.rp_filter is 1")["level"] == "warning"
+            assert not any("arp_ignore" in f["what"] for f in found), found
+            for what in ("eth0.forwarding is 0", "eth0.rp_filter is 1"):
+                carry_out(node, about(found, what))
+            assert "0 errors, 0 warnings" in run(agent)[1]
+
+        node.run(["sysctl", "-w", "net.ipv6.conf.lo.disable_ipv6=1"])
+        wait_told(agent, vips[1:], "refused", "IPv6 is off")
+        wrong = named(agent, "lo.disable_ipv6 is 1")
+        assert wrong["level"] == "error"
+        carry_out(node, wrong)
+        wait_told(agent, vips, "advertised")
+
+        made.daemon(made.router).kill9()
+        waiting = wait_for(lambda: named(agent, "listens on TCP port 179, and no BGP"), PATIENCE_S, what="no session")
+        assert waiting["level"] == "warning" and "birdc" in waiting["mend"]
+        made.daemon(node).kill9()
+        nobody = wait_for(lambda: named(agent, "nobody listens on TCP port 179"), PATIENCE_S, what="no daemon")
+        assert nobody["level"] == "warning" and "docs/bgp.md" in nobody["mend"]
+
+
+def test_doctor_before_the_first_agent(cluster):
+    """No daemon, no VIPs: nothing that would keep an agent from starting; but an address of the pool on lo is named."""
+    agent = cluster.agent(cluster.lab.nodes[0], announce="bgp", pool=POOLS, interface=None)
+    code, found = findings(agent)
+    assert code == 0 and about(found, "VIPs on lo")["level"] == "skipped"
+    assert about(found, "nobody listens on TCP port 179")["level"] == "warning"
+    with contextlib.ExitStack() as undo:
+        agent.node.ip("address", "add", "203.0.113.10/32", "dev", "lo")
+        undo.callback(agent.node.delete_addresses, ["203.0.113.10"], "lo")
+        code, found = findings(agent)
+        wrong = about(found, "203.0.113.10/32 on lo is in a pool")
+        assert code == 1 and wrong["level"] == "error"
+        carry_out(agent.node, wrong)
+        assert findings(agent)[0] == 0
+
+
+# ---- a stop that the kernel refuses ----
+
+class RefusedAgent(Agent):
+    """An agent that can be kept from removing addresses."""
+
+    def __init__(self, node, kubeconfig, workdir, flags):
+        super().__init__(node, kubeconfig, workdir, flags)
+        self.refusal = Refusal(self.workdir / "refuse")
+
+    def command(self, **changed):
+        return [*self.refusal.prefix, *super().command(**changed)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(NO_REFUSAL), reason=NO_REFUSAL)
+def test_a_stop_ends_although_addresses_stay(cluster, monkeypatch):
+    """It waits for connections, which come in as ever, for drain-time and no longer, releases the Lease, and says of no VIP that
+    it is withdrawn; the addresses expire by themselves."""
+    monkeypatch.setattr("e2e.agents.Agent", RefusedAgent)
+    lease_s = 12  # the addresses outlive the stop
+    with fabric(cluster) as made, contextlib.ExitStack() as probes:
+        agent, = cluster.start_agents([cluster.lab.nodes[0]], announce="bgp", pool=POOLS, interface=None,
+                                      lease_duration=f"{lease_s}s", drain_time=f"{DRAIN_S}s", gate="off")
+        vips = cluster.service(policy="RequireDualStack").wait_vips(2)
+        for vip in vips:
+            made.wait_next_hops(vip, [agent.node])
+            probes.enter_context(StreamsProbe(made.user, vip, 80, 2)).wait_up()
+        agent.refusal.begin()
+        at = mono_ns()
+        agent.process.terminate()
+        wait_told(agent, vips, "advertised", "being withdrawn: this agent is stopping")
+        # Withdrawing takes 1 s, the release at most 3 s; nobody is there to hand over to.
+        assert agent.process.wait(DRAIN_S + 4 + 15) == 0
+        assert (mono_ns() - at) / 1e9 >= DRAIN_S
+        assert all(vip in agent.node.addresses("lo") for vip in vips), "the kernel has kept them"
+        assert agent.refusal.refused() > 0 and not cluster.lease_holder()
+        log = agent.log()
+        assert re.search(r"withdrawal_failed.*addresses=2", log) and not re.search(r" (route|vip)_down: ", log)
+        for vip in vips:
+            wait_for(lambda v=vip: v not in agent.node.addresses("lo"), lease_s + 10, what=f"{vip} to expire")
+            made.wait_next_hops(vip, [])

@@ -119,34 +119,60 @@ def test_arp_filter_is_silent_where_the_way_back_leaves_elsewhere(lab, node, whe
     assert answers(lab, OUTSIDE)  # from the interface's own subnet
 
 
+@pytest.fixture
+def behind_a_router(lab):
+    """The client has an address that the node has no route of its own to."""
+    lab.client.ip("address", "add", f"{STRANGER}/32", "dev", "eth0")
+    yield
+    lab.client.ip("address", "del", f"{STRANGER}/32", "dev", "eth0")
+
+
+def arrives(lab, node):
+    """Whether a packet from there to a VIP gets to the node's sockets."""
+    with node.entered():
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with lab.client.entered():
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with server, client:
+        server.bind((IN_SUBNET, 5353))
+        server.settimeout(0.5)
+        client.bind((STRANGER, 0))
+        for _ in range(3):
+            client.sendto(b"x", (IN_SUBNET, 5353))
+            with contextlib.suppress(TimeoutError):
+                return server.recv(16) == b"x"
+    return False
+
+
+@pytest.mark.usefixtures("behind_a_router")
 @pytest.mark.parametrize("where", ["eth0", "all"])
 def test_rp_filter_strict_drops_clients_behind_routers(lab, node, where):
     """And 2 on the interface is above 1 of all."""
     have(node, IN_SUBNET)
-    lab.client.ip("address", "add", f"{STRANGER}/32", "dev", "eth0")
+    assert arrives(lab, node)
+    set_to(node, f"{where}.rp_filter", 1)
+    assert not arrives(lab, node)
+    set_to(node, "eth0.rp_filter", 2)
+    assert arrives(lab, node)
 
-    def arrives():
-        with node.entered():
-            server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        with lab.client.entered():
-            client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        with server, client:
-            server.bind((IN_SUBNET, 5353))
-            server.settimeout(0.5)
-            client.bind((STRANGER, 0))
-            for _ in range(3):
-                client.sendto(b"x", (IN_SUBNET, 5353))
-                with contextlib.suppress(TimeoutError):
-                    return server.recv(16) == b"x"
-        return False
+
+@pytest.mark.usefixtures("behind_a_router")
+def test_rp_filter_strict_lets_in_what_may_leave_there_as_well(lab, node):
+    """Routed VIPs, on lo: what comes in by eth0 is dropped while the way back is another alone, and not where it is one of two."""
+    node.ip("address", "add", f"{IN_SUBNET}/32", "dev", "lo")
     try:
-        assert arrives()
-        set_to(node, f"{where}.rp_filter", 1)
-        assert not arrives()
+        assert arrives(lab, node)
+        set_to(node, "eth0.rp_filter", 1)
+        assert not arrives(lab, node)
+        node.ip("route", "replace", "default", "metric", "1", "nexthop", "via", "198.51.100.242", "dev", "other0",
+                "nexthop", "via", lab.client.ip4, "dev", "eth0")
+        assert arrives(lab, node)
+        node.ip("route", "del", "default", "metric", "1")
+        node.ip("route", "add", "default", "via", "198.51.100.242", "dev", "other0", "metric", "1")
         set_to(node, "eth0.rp_filter", 2)
-        assert arrives()
+        assert arrives(lab, node)
     finally:
-        lab.client.ip("address", "del", f"{STRANGER}/32", "dev", "eth0")
+        node.ip("address", "del", f"{IN_SUBNET}/32", "dev", "lo")
 
 
 @pytest.mark.parametrize("value, sender", [(0, IN_SUBNET), (2, "192.0.2.11")])

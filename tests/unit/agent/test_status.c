@@ -71,6 +71,7 @@ static struct status_vip vip(const char *ip, const char *holder, bool here)
 {
 	struct status_vip v = { .ip = addr(ip), .lease = "leasehold-group-0", .live = here, .gated = true, .n_at = 1,
 				.state = here ? STATUS_VIP_ANSWERS : STATUS_VIP_STANDBY, .gate_open_ms = here ? 2525 : 0,
+				.drains_ms = STATUS_NO_TIME,
 				.at = { place("eth0", here ? 17 : 0) }, .conflict = { .kind = "", .node = "", .interface = "" } };
 
 	assert_true(text_copy(v.holder, sizeof(v.holder), holder));
@@ -311,13 +312,41 @@ static void test_routed(void **state)
 		w->vips[i].gated = false;
 		w->vips[i].n_at = 0;
 	}
-	w->vips[2] = vip("192.0.2.201", "node2", false); /* announce: bgp */
-	w->vips[2].state = STATUS_VIP_STANDBY;
-	w->vips[2].gated = false;
-	w->vips[2].at[0] = place("lo", 0);
-	assert_true(text_copy(w->vips[2].why, STATUS_WHY_MAX, "no Service with it can be served by this node"));
-	w->view.n_vips = w->view.head.vips = 3;
 	show(w, "routed.txt");
+}
+
+/* announce: bgp: what is exported, what is not any more and why; whoever holds the Lease. */
+static void test_advertised(void **state)
+{
+	static const struct {
+		const char *ip, *why;
+		enum status_vip_state state;
+		int64_t drains_ms;
+	} rows[] = {
+		{ "203.0.113.10", "", STATUS_VIP_ADVERTISED, STATUS_NO_TIME },
+		{ "203.0.113.11", "being withdrawn: this agent is stopping", STATUS_VIP_ADVERTISED, STATUS_NO_TIME },
+		{ "203.0.113.12", "the Node is unschedulable, and another node serves it", STATUS_VIP_DRAINING, 4200 },
+		{ "203.0.113.13", "no ready endpoint on this node (externalTrafficPolicy: Local)", STATUS_VIP_WITHDRAWN, STATUS_NO_TIME },
+		{ "2001:db8:f::10", "", STATUS_VIP_COMING, STATUS_NO_TIME },
+		{ "2001:db8:f::11", "IPv6 is off on the interface", STATUS_VIP_REFUSED, STATUS_NO_TIME },
+	};
+	struct world *w = world();
+
+	(void)state;
+	w->view.head.gate = false;
+	w->view.head.routed = w->view.head.advertised = true;
+	w->view.head.leases_held = w->view.n_rows = 0;
+	w->leases[0] = lease("leasehold-group-0", "node2", false);
+	w->view.n_vips = w->view.head.vips = ARRAY_LEN(rows);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		w->vips[i] = vip(rows[i].ip, "node2", rows[i].state == STATUS_VIP_ADVERTISED);
+		w->vips[i].state = rows[i].state;
+		w->vips[i].drains_ms = rows[i].drains_ms;
+		w->vips[i].gated = false;
+		w->vips[i].at[0] = place("lo", 0);
+		assert_true(text_copy(w->vips[i].why, STATUS_WHY_MAX, rows[i].why));
+	}
+	show(w, "advertised.txt");
 }
 
 static void with_servers(struct world *w)
@@ -490,6 +519,10 @@ static void test_json_has_every_name(void **state)
 	buf_puts(&out, ",\n");
 	w->vips[1].state = STATUS_VIP_NO_CARRIER;
 	status_json_vip(&w->vips[1], &out);
+	buf_puts(&out, ",\n");
+	w->vips[1].state = STATUS_VIP_DRAINING;
+	w->vips[1].drains_ms = 4200;
+	status_json_vip(&w->vips[1], &out);
 	buf_puts(&out, "],\n\"services\":[{\"frontends\":[");
 	status_json_port(&w->rows[1].port, backends, 2, 1, &out);
 	buf_puts(&out, ",");
@@ -552,6 +585,7 @@ int main(void)
 		cmocka_unit_test(test_no_carrier_and_others),
 		cmocka_unit_test(test_vips_with_their_reasons),
 		cmocka_unit_test(test_routed),
+		cmocka_unit_test(test_advertised),
 		cmocka_unit_test(test_control_plane_and_drops),
 		cmocka_unit_test(test_long_names_fit),
 		cmocka_unit_test(test_one_service),

@@ -133,6 +133,17 @@ static void expect(const struct doctor_facts *f, const char *want)
 		fail_msg("said:\n%swanted:\n%s", text, want);
 }
 
+/* Whether there is such a line. */
+static bool says(const struct doctor_facts *f, enum finding_level level, const char *what)
+{
+	struct findings found = judge(f);
+
+	for (const struct finding *i = found.first; i; i = i->next)
+		if (i->level == level && strcmp(i->what, what) == 0)
+			return true;
+	return false;
+}
+
 static void test_a_healthy_node(void **state)
 {
 	(void)state;
@@ -226,6 +237,93 @@ static void test_interfaces_and_sysctls(void **state)
 	f = healthy();
 	f->net.links[0].sysctls.v6 = f->net.links[0].sysctls.default_v6_from_ra = f->config.manage = true;
 	expect(f, "error: net.ipv6.conf.all.forwarding is 0\n"); /* no command: the route's interface is not known */
+}
+
+/* announce: bgp, two VIPs, one router. */
+static struct doctor_facts *advertising(void)
+{
+	struct doctor_facts *f = healthy();
+	struct facts_routes *r = &f->net.routes;
+
+	f->config.routed = f->config.bgp = f->config.pool_v6 = true;
+	f->config.gate = false;
+	f->rights.net_raw = false; /* nothing is announced */
+	f->net.n_pools = f->wire.n_probes = 0;
+	f->net.links[0].sysctls = (struct sysctl_facts){ .name = "eth0", .routed = true, .v4 = true, .v6 = true, .nft = true };
+	f->net.links[0].sysctls.own[SYSCTL_FORWARD_V4] = f->net.links[0].sysctls.all[SYSCTL_FORWARD_V6] = 1;
+	*r = (struct facts_routes){ .lo_up = true, .n_vips = 2, .listens = true, .n_peers = 1, .peers = { address("192.0.2.60") } };
+	set(&r->asked, NULL);
+	return f;
+}
+
+static void test_advertised_vips(void **state)
+{
+	struct doctor_facts *f = advertising();
+	struct facts_routes *r = &f->net.routes;
+
+	(void)state;
+	expect(f, "");
+	assert_true(says(f, FINDING_OK, "2 VIPs are on lo, with a lifetime"));
+	assert_true(says(f, FINDING_OK, "BGP: connected with 192.0.2.60"));
+	assert_true(says(f, FINDING_OK, "eth0: forwarding and rp_filter as VIPs need them"));
+	assert_true(says(f, FINDING_OK, "no address of a pool is on this node but by Leasehold"));
+	r->n_peers = 2;
+	r->peers[1] = address("2001:db8::60");
+	r->n_more_peers = 3;
+	assert_true(says(f, FINDING_OK, "BGP: connected with 192.0.2.60, 2001:db8::60 and 3 more"));
+
+	r->n_peers = r->n_more_peers = 0;
+	expect(f, "warning: a routing daemon listens on TCP port 179, and no BGP session is up\n");
+	r->listens = false;
+	r->n_vips = 0;
+	expect(f, "skipped: VIPs on lo\nwarning: no BGP session is up on this node, and nobody listens on TCP port 179\n");
+	f->config.bgp = false; /* announce: none: nobody need export them */
+	expect(f, "");
+
+	f = advertising();
+	set(&r->asked, "reading TCP sockets: No such file or directory");
+	r->lo_up = false;
+	r->lo_v6_off = 1;
+	r->n_lasting = 1;
+	r->lasting = address("203.0.113.10");
+	expect(f, "error: lo is down $ ip link set lo up\n"
+		  "error: net.ipv6.conf.lo.disable_ipv6 is 1 $ sysctl -w net.ipv6.conf.lo.disable_ipv6=0\n"
+		  "warning: on lo without a lifetime: 203.0.113.10\nskipped: BGP sessions\n");
+	f = advertising();
+	f->config.pool_v6 = false; /* then lo need not take IPv6 */
+	r->lo_v6_off = 1;
+	r->n_lasting = 2;
+	r->lasting = address("203.0.113.10");
+	expect(f, "warning: on lo without a lifetime: 203.0.113.10 and 1 more\n");
+}
+
+/* Of the interfaces that lead to routers nothing is asked but what lets packets for VIPs pass; the agent sets none of it. */
+static void test_ways_in(void **state)
+{
+	struct doctor_facts *f = advertising();
+	struct sysctl_facts *y = &f->net.links[0].sysctls;
+
+	(void)state;
+	y->own[SYSCTL_ARP_IGNORE] = 8;
+	y->own[SYSCTL_DISABLE_IPV6] = y->own[SYSCTL_DROP_GRATUITOUS_ARP] = y->own[SYSCTL_RP_FILTER] = 1;
+	f->net.links[0].carrier = false;
+	expect(f, "");
+	y->several = f->config.manage = true;
+	y->own[SYSCTL_FORWARD_V4] = 0;
+	expect(f, "error: net.ipv4.conf.eth0.forwarding is 0 $ sysctl -w net.ipv4.conf.eth0.forwarding=1\n"
+		  "warning: net.ipv4.conf.eth0.rp_filter is 1 $ sysctl -w net.ipv4.conf.eth0.rp_filter=2\n");
+	y->own[SYSCTL_FORWARD_V4] = y->default_v4_elsewhere = 1;
+	y->several = false;
+	expect(f, "warning: net.ipv4.conf.eth0.rp_filter is 1 $ sysctl -w net.ipv4.conf.eth0.rp_filter=2\n");
+	f->net.n_links = 0;
+	expect(f, "skipped: sysctls\n");
+
+	f = advertising();
+	f->net.n_strangers = 1;
+	f->net.strangers[0] = (struct facts_stranger){ .ip = address("203.0.113.10"), .len = 32, .link = "lo" };
+	set(&f->node.arp, "none");
+	expect(f, "warning: nf_tables for ARP does not work $ sysctl -w net.ipv4.conf.all.arp_ignore=1\n"
+		  "error: 203.0.113.10/32 on lo is in a pool, and not Leasehold's $ ip address del 203.0.113.10/32 dev lo\n");
 }
 
 static void test_other_software(void **state)
@@ -439,6 +537,8 @@ int main(void)
 		cmocka_unit_test(test_a_healthy_node),
 		cmocka_unit_test(test_kernel_and_rights),
 		cmocka_unit_test(test_interfaces_and_sysctls),
+		cmocka_unit_test(test_advertised_vips),
+		cmocka_unit_test(test_ways_in),
 		cmocka_unit_test(test_other_software),
 		cmocka_unit_test(test_the_wire),
 		cmocka_unit_test(test_the_api),

@@ -72,6 +72,24 @@ CHANGE(proxy, f->own[SYSCTL_PROXY_ARP] = f->own[SYSCTL_PROXY_ARP_PVLAN] = f->own
 CHANGE(proxy_no_gate, f->own[SYSCTL_PROXY_ARP] = 1; f->gate = false; f->own[SYSCTL_ARP_ANNOUNCE] = 2)
 CHANGE(disabled, f->own[SYSCTL_DISABLE_IPV6] = 1)
 CHANGE(drop_na, f->own[SYSCTL_DROP_UNSOLICITED_NA] = 1)
+CHANGE(routed, f->routed = true; f->own[SYSCTL_RP_FILTER] = 1)
+CHANGE(routed_several, f->routed = f->several = true; f->own[SYSCTL_RP_FILTER] = 1)
+CHANGE(routed_elsewhere, f->routed = f->default_v4_elsewhere = true; f->all[SYSCTL_RP_FILTER] = 1)
+CHANGE(routed_forward_off, f->routed = true; f->own[SYSCTL_FORWARD_V4] = 0)
+CHANGE(announced_several, f->several = true; f->own[SYSCTL_RP_FILTER] = 1)
+/* Nothing is announced there. */
+static void routed_others(struct sysctl_facts *f)
+{
+	static const enum sysctl_key keys[] = { SYSCTL_ARP_FILTER, SYSCTL_DROP_GRATUITOUS_ARP, SYSCTL_PROXY_ARP,
+						SYSCTL_PROXY_ARP_PVLAN, SYSCTL_DISABLE_IPV6, SYSCTL_DROP_UNSOLICITED_NA, SYSCTL_PROXY_NDP };
+
+	f->routed = f->several = f->default_v4_elsewhere = true;
+	f->gate = f->subnet_v4 = false;
+	f->own[SYSCTL_ARP_IGNORE] = 8;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		f->own[keys[i]] = 1;
+}
+
 CHANGE(unknown, memset(f->own, 0xff, sizeof(f->own)); memset(f->all, 0xff, sizeof(f->all)))
 
 static const struct row rows[] = {
@@ -105,6 +123,12 @@ static const struct row rows[] = {
 	{ "proxy_arp without the gate", proxy_no_gate, 1, SYSCTL_PROXY_ARP, "eth0", 1, 0, false, false },
 	{ "disable_ipv6", disabled, 1, SYSCTL_DISABLE_IPV6, "eth0", 1, 0, true, false },
 	{ "drop_unsolicited_na", drop_na, 1, SYSCTL_DROP_UNSOLICITED_NA, "eth0", 1, 0, false, false },
+	{ .name = "routed: rp_filter strict, one way in, and out", .change = routed },
+	{ "routed: rp_filter strict, several ways in", routed_several, 1, SYSCTL_RP_FILTER, "eth0", 1, 2, false, false },
+	{ "routed: rp_filter strict, default route elsewhere", routed_elsewhere, 1, SYSCTL_RP_FILTER, "eth0", 1, 2, false, false },
+	{ "routed: forwarding off", routed_forward_off, 1, SYSCTL_FORWARD_V4, "eth0", 0, 1, true, false },
+	{ .name = "routed: what is about announcing", .change = routed_others },
+	{ .name = "rp_filter strict, several interfaces with VIPs", .change = announced_several },
 	{ .name = "nothing can be read", .change = unknown },
 };
 
@@ -140,7 +164,7 @@ static void test_advice_mends(void **state)
 	for (unsigned int key = 0; key < SYSCTL_KEY_N; key++)
 		for (int own = -1; own <= 8; own++)
 			for (int all = -1; all <= 8; all++)
-				for (unsigned int bits = 0; bits < 8; bits++) {
+				for (unsigned int bits = 0; bits < 32; bits++) {
 					struct sysctl_facts f = healthy();
 					struct sysctl_advice advice[SYSCTL_ADVICE_MAX];
 					size_t n;
@@ -148,6 +172,8 @@ static void test_advice_mends(void **state)
 					f.gate = bits & 1;
 					f.subnet_v4 = bits & 2;
 					f.default_v4_elsewhere = bits & 4;
+					f.routed = bits & 8;
+					f.several = bits & 16;
 					f.own[SYSCTL_ARP_ANNOUNCE] = 2;
 					f.own[key] = own;
 					f.all[key] = all;

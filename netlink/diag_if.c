@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* diag_if.c: a dump for each family and role; the kernel picks the ports, so that answers are short on a busy node, too. */
+#include "netlink/diag_if.h"
+
+struct look {
+	void (*each)(void *ctx, const struct diag_socket *socket);
+	void *ctx;
+};
+
+static int on_socket(void *ctx, const struct nlmsghdr *nlh)
+{
+	const struct look *l = ctx;
+	struct diag_socket s;
+
+	if (diag_msg_parse(nlh, nlh->nlmsg_len, &s) == 0)
+		l->each(l->ctx, &s);
+	return 0;
+}
+
+int diag_if_tcp(struct nlsock *s, uint16_t port, void (*each)(void *ctx, const struct diag_socket *socket), void *ctx,
+		struct err_info *err)
+{
+	const struct diag_query queries[] = {
+		{ .family = IP_V4, .local_port = port, .listening = true }, { .family = IP_V6, .local_port = port, .listening = true },
+		{ .family = IP_V4, .local_port = port },		    { .family = IP_V6, .local_port = port },
+		{ .family = IP_V4, .peer_port = port },			    { .family = IP_V6, .peer_port = port },
+	};
+	unsigned char buf[DIAG_MSG_MAX] __attribute__((aligned(16)));
+	struct look l = { each, ctx };
+	const struct nlsock_reader reader = { on_socket, &l };
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(queries) && r == 0; i++)
+		r = nlsock_request(s, diag_msg_dump(buf, &queries[i]), &reader, err);
+	return r < 0 ? err_wrap(err, r, "reading TCP sockets") : 0;
+}
