@@ -187,6 +187,7 @@ static mono_t look_at_vips(struct agent *a, mono_t now, bool adopting)
 
 	if (!l->again)
 		return l->at;
+	a->metrics.vip_looks++;
 	l->again = false;
 	l->adopting = adopting;
 	l->planned = a->planned;
@@ -347,6 +348,7 @@ static int turn(struct agent *a)
 		if (late > a->metrics.loop_late_max_ms)
 			a->metrics.loop_late_max_ms = late;
 		look_at_clocks(a);
+		a->metrics.loop_turns++;
 		a->next_wake = step(a, mono_now());
 		if (a->stop == STOP_DONE)
 			break;

@@ -250,6 +250,7 @@ void build_start(struct agent *a, bool places)
 		look_at_places(a);
 		dataplane_wait(&a->dataplane, mono_add_ms(mono_now(), WAIT_MS));
 	}
+	a->metrics.builds++;
 	a->building = true;
 	a->build_at = 0;
 }

@@ -124,6 +124,9 @@ void metrics_render(const struct metrics *m, const struct metrics_now *now, stru
 	counter(out, "unreadable_objects_total", "API objects that could not be read.", now->bad_objects);
 	counter(out, "events_total", "Kubernetes Events sent.", m->events_sent);
 	counter(out, "events_dropped_total", "Kubernetes Events that could not be sent.", m->events_dropped);
+	counter(out, "loop_turns_total", "Times the loop woke up.", m->loop_turns);
+	counter(out, "vip_looks_total", "Times all VIPs were looked at, address, gate and readiness.", m->vip_looks);
+	counter(out, "builds_total", "Times Services were gone through for what the data plane is to have.", m->builds);
 	gauge(out, "loop_late_max_seconds", "Longest time the loop ran behind its timer.",
 	      (double)m->loop_late_max_ms / 1000);
 	render_requests(m, out);

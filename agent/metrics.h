@@ -29,6 +29,9 @@ struct metrics {
 	uint64_t handovers, handovers_failed; /* moves away that this node began */
 	uint64_t pauses;    /* times that the clocks jumped or the process stood still */
 	uint64_t events_sent, events_dropped;
+	uint64_t loop_turns;
+	uint64_t vip_looks; /* times that all VIPs were looked at */
+	uint64_t builds;    /* times that Services were gone through for what the data plane is to have */
 	int64_t loop_late_max_ms; /* since start */
 };
 

@@ -11,6 +11,7 @@ from kube.cluster import ControlPlane, NotBuilt
 from netns.lab import Lab
 
 from e2e.agents import BINARY, Cluster, have_agent, install_rbac
+from e2e.farlan import FarLan, stop_all
 
 # Room for the ClusterIPs of hundreds of Services, which tests/kube's own range has not.
 WIDE_RANGE = "--service-cluster-ip-range=198.19.0.0/16,2001:db8:19::/112"
@@ -63,3 +64,15 @@ def cluster(site, tmp_path, request):
             made.stop_agents()
     finally:
         made.clear()
+
+
+@pytest.fixture
+def far(cluster):
+    """The second LAN; it goes after the test, with whatever stands on its interfaces."""
+    lan = FarLan(cluster.lab)
+    try:
+        lan.open()
+        yield lan
+    finally:
+        stop_all(cluster)
+        lan.close()

@@ -99,6 +99,29 @@ def test_at_rest_only_the_lease_is_written(cluster):
             assert changed == set()
 
 
+def test_at_rest_little_is_done(cluster):
+    """However often the loop wakes up, VIPs and Services are gone through when something has changed."""
+    agents = cluster.start_agents()
+    for i in range(3):
+        cluster.service(f"rest-{i}").wait_vips()
+
+    def counts(agent):
+        found = agent.metrics()
+        return {name: found[f"leasehold_{name}_total"] for name in ("builds", "vip_looks", "loop_turns")}
+
+    def grown(agent, before):
+        return {name: value - before[name] for name, value in counts(agent).items()}
+
+    for agent in agents:
+        def at_rest(agent=agent):
+            before = counts(agent)
+            wait_for(lambda: grown(agent, before)["loop_turns"] >= 20, PATIENCE_S, what="20 turns")
+            found = grown(agent, before)
+            return found["builds"] == 0 and found["vip_looks"] * 2 <= found["loop_turns"]
+
+        wait_for(at_rest, PATIENCE_S * 3, what=lambda agent=agent: f"{agent} to rest: {counts(agent)}")
+
+
 def test_an_agent_without_interface_carrier_is_no_candidate(cluster):
     """A node whose cable is out never claims; it does once the cable is back."""
     node = cluster.lab.nodes[0]

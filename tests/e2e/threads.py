@@ -18,16 +18,31 @@ def _ptrace(request, tid):
         raise OSError(ctypes.get_errno(), f"ptrace {request:#x} of thread {tid}")
 
 
+# In the order in which agent/open.c makes them.
+TABLE_WORKER, ADDRESS_WORKER = 0, 1
+
+
 @contextlib.contextmanager
-def workers_held(agent):
-    """No thread of the agent but the main one runs in here.  Ends with this process at the latest."""
-    pid = agent.process.pid
+def _held(tids):
     with contextlib.ExitStack() as stack:
-        for tid in map(int, os.listdir(f"/proc/{pid}/task")):
-            if tid == pid:
-                continue
+        for tid in tids:
             _ptrace(PTRACE_SEIZE, tid)
             stack.callback(_ptrace, PTRACE_DETACH, tid)
             _ptrace(PTRACE_INTERRUPT, tid)
             os.waitpid(tid, WALL)
         yield
+
+
+def _workers(agent):
+    pid = agent.process.pid
+    return sorted(tid for tid in map(int, os.listdir(f"/proc/{pid}/task")) if tid != pid)
+
+
+def workers_held(agent):
+    """No thread of the agent but the main one runs in here.  Ends with this process at the latest."""
+    return _held(_workers(agent))
+
+
+def worker_held(agent, which):
+    """One of its workers does not run in here."""
+    return _held([_workers(agent)[which]])

@@ -3,6 +3,7 @@
  * (the data plane is plan_driver.c's).  Commands (command.h):
  *
  *	addr-put|addr-refresh INDEX IP VALID_S | addr-del INDEX IP | addr-dump
+ *	addr-change INDEX VALID_S (add|refresh|drop IP)...   in one exchange; prints the result of each, and the error
  *	announce INTERFACE IP ROUTER       sends one round, prints the number of frames
  *	watch MS                           waits for a change for at most MS, then prints the state
  *	watch-count MS                     how often a change is told within MS
@@ -65,6 +66,34 @@ static int addrs(struct driver *d)
 		return addr_if_put(d->route, index, &ip, (uint32_t)number(3, UINT32_MAX), &d->err);
 	return addr_if_change(d->route, &(struct addr_if_change){ ADDR_IF_REFRESH, index, ip, 0 }, 1, (uint32_t)number(3, UINT32_MAX),
 			      &d->err);
+}
+
+static enum addr_if_verb verb(size_t i)
+{
+	if (text_eq(word(i), "add"))
+		return ADDR_IF_ADD;
+	if (text_eq(word(i), "refresh"))
+		return ADDR_IF_REFRESH;
+	if (!text_eq(word(i), "drop"))
+		refuse("no verb", word(i));
+	return ADDR_IF_DROP;
+}
+
+static int addr_change(struct driver *d)
+{
+	struct addr_if_change c[ADDR_IF_CHANGES_MAX];
+	size_t n = 0;
+
+	for (size_t i = 3; i < word_count(); i += 2) {
+		if (n == ADDR_IF_CHANGES_MAX)
+			refuse("too many", word(i));
+		c[n++] = (struct addr_if_change){ verb(i), (int)number(1, INT32_MAX), address(i + 1), 1 };
+	}
+	IGNORE(addr_if_change(d->route, c, n, (uint32_t)number(2, UINT32_MAX), &d->err)); /* printed */
+	for (size_t i = 0; i < n; i++)
+		printf("%d\n", -c[i].result);
+	printf("%s\n", d->err.text);
+	return 0;
 }
 
 static int announce(struct driver *d)
@@ -169,6 +198,7 @@ static int sysctls(struct driver *d)
 
 static const struct command commands[] = {
 	{ "addr-put", addrs },	  { "addr-refresh", addrs }, { "addr-del", addrs },	     { "addr-dump", addrs },
+	{ "addr-change", addr_change },
 	{ "announce", announce }, { "watch", watch },	     { "watch-count", watch_count }, { "sysctl-get", sysctls },
 	{ "sysctl-set", sysctls },
 };

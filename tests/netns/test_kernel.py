@@ -90,6 +90,47 @@ def test_a_vip_is_a_host_address_with_a_lifetime(net, vip, shape):
     assert net.ip("-6", "route", "show", "table", "main") == routes[1]
 
 
+def changes(net, index, valid_s, *what):
+    """(errno of each, text of the error) of changes ("add", IP), ..., made in one exchange."""
+    *results, error = net.drive(f"addr-change {index} {valid_s} " + " ".join(f"{verb} {ip}" for verb, ip in what))
+    return [int(result) for result in results], error
+
+
+def test_several_changes_are_each_for_itself(net):
+    index = with_link(net, "192.0.2.7/32", "2001:db8::7/128")
+    results, error = changes(net, index, 30, ("add", VIP4), ("add", "192.0.2.7"), ("add", VIP6), ("add", "2001:db8::7"),
+                             ("drop", "192.0.2.99"), ("refresh", "192.0.2.201"))
+    # What somebody else has is to be looked at, what is gone may go, and the others are there.
+    assert results == [0, errno.EEXIST, 0, errno.EEXIST, 0, 0] and error == ""
+    ours = {line.split()[2].partition("/")[0] for line in net.drive("addr-dump") if line.endswith(" ours")}
+    assert ours == {VIP4, VIP6, "192.0.2.201"}
+    results, error = changes(net, index, 30, ("drop", VIP4), ("refresh", VIP6), ("drop", "192.0.2.201"))
+    assert results == [0, 0, 0] and error == ""
+    assert [line.split()[2] for line in net.drive("addr-dump") if line.endswith(" ours")] == [f"{VIP6}/128"]
+
+
+def test_the_first_change_that_fails_is_named(net):
+    index = with_link(net)
+    net.run("sysctl", "-qw", "net.ipv6.conf.d0.disable_ipv6=1")
+    results, error = changes(net, index, 30, ("add", VIP4), ("add", VIP6), ("drop", VIP6), ("add", "2001:db8::c9"))
+    assert results == [0, errno.EACCES, 0, errno.EACCES]
+    assert f"adding {VIP6} on interface {index}: IPv6 is off there (disable_ipv6)" in error
+    assert VIP4 in net.ip("addr")
+    # No such interface: all of them, and the socket goes on.
+    results, error = changes(net, index + 7, 30, ("add", VIP4), ("drop", VIP4), ("refresh", VIP4))
+    assert results == [errno.ENODEV, 0, errno.ENODEV] and f"adding {VIP4} on interface {index + 7}" in error
+    assert f"addr {index} {VIP4}/32 ours" in net.drive("addr-dump")
+
+
+def test_as_many_changes_as_go_at_once(net):
+    index = with_link(net)
+    vips = [f"198.51.100.{i}" for i in range(1, 65)]
+    assert changes(net, index, 30, *(("add", vip) for vip in vips)) == ([0] * 64, "")
+    assert sum(line.endswith(" ours") for line in net.drive("addr-dump")) == 64
+    assert changes(net, index, 30, *(("drop", vip) for vip in vips)) == ([0] * 64, "")
+    assert not any(line.endswith(" ours") for line in net.drive("addr-dump"))
+
+
 def test_an_address_that_nobody_refreshes_expires(net):
     index = with_link(net)
     for vip in (VIP4, VIP6):
