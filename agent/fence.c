@@ -67,11 +67,15 @@ static void fence_vip(struct agent *a, const struct vip *vip, const struct group
 
 void fence_deadlines(struct agent *a, const struct group *g)
 {
-	gates_set_group(&a->gates, g->gate_group, g->gate.arp_until, g->gate.ip_until);
+	const mono_t shut = { 0 };
+	bool stops = a->stop >= STOP_WITHDRAWING;
+
+	gates_set_group(&a->gates, g->gate_group, stops ? shut : g->gate.arp_until, stops ? shut : g->gate.ip_until);
 }
 
 void fence_group(struct agent *a, const struct group *g)
 {
+	fence_deadlines(a, g);
 	for (size_t i = 0; i < a->vips.n; i++)
 		if (a->vips.v[i].group == g->index)
 			fence_vip(a, &a->vips.v[i], g);

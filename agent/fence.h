@@ -19,7 +19,7 @@ void fence_close(struct agent *a);
  * never waits, never allocates. */
 void fence_deadlines(struct agent *a, const struct group *g);
 
-/* Brings what else the gate knows of the group's VIPs in line. */
+/* Brings all that the gate knows of the group's VIPs in line. */
 void fence_group(struct agent *a, const struct group *g);
 
 /* Interfaces, rows and guard follow VIPs and links.  adopting: leave alone what an earlier run of this node has attached,

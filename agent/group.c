@@ -27,9 +27,10 @@ static void on_gate(void *ctx, const struct elect_gate *gate)
 	bool turns = gate_turns(&g->gate, gate, mono_now());
 
 	g->gate = *gate;
-	fence_deadlines(g->agent, g);
-	if (!turns)
-		return; /* a renewal, or nothing */
+	if (!turns) {
+		fence_deadlines(g->agent, g); /* a renewal, or nothing */
+		return;
+	}
 	fence_group(g->agent, g);
 	agent_look_again(g->agent);
 }
