@@ -10,13 +10,14 @@
 
 #define OVER_MS 10000	     /* of silence, where VIPs are asked for */
 #define OVER_UNASKED_MS 60000 /* and where they are not */
-#define SUSPECT_MS 5000	     /* a second frame later than this is another story */
 #define FORGET_MS 600000     /* what is over */
-#define NAME_MS 500	     /* the neighbour table has so long to answer */
+#define NAME_MS 300	     /* the neighbour table has so long to answer */
 #define TELL_EVERY_MS 60000  /* each conflict in the log, each VIP in Events */
 #define TELL_MAX 64	     /* lines a minute */
 #define EVENTS_MAX 16	     /* Events a minute, sent or refused: one host can claim every VIP */
-#define STEP_MS 250
+#define STEP_MS 250	     /* between two looks at what waits to be told */
+#define REST_MS 1000	     /* at what is told and goes on */
+#define OVER_STEP_MS 5000    /* at what is over */
 #define SENTENCE_MAX (CONFLICT_TEXT_MAX + IP_TEXT_MAX)
 
 static struct conflict_entry *entry_of(const struct conflicts *c, const struct conflict_row *like)
@@ -208,9 +209,32 @@ static void place_name(const struct link_state *s, struct conflict_row *row)
 		IGNORE(text_copy(row->interface, sizeof(row->interface), l->name)); /* same size */
 }
 
+/* As if it were heard for the first time. */
+static void restart(struct conflict_entry *e, mono_t now)
+{
+	e->state = CONFLICT_SUSPECT;
+	e->row.first = now;
+	e->row.count = 0;
+	e->voice = (struct conflict_voice){ 0 };
+	e->doubt = (struct conflict_doubt){ 0 };
+}
+
+/* A claim that is to be confirmed: whether it is. */
+static bool is_proof(struct agent *a, struct conflict_entry *e, const struct wire_claim *c, mono_t now)
+{
+	const struct wire_row *row = wire_row(&a->wire, &c->vip);
+	const mono_t held_since = row ? row->held_since : (mono_t){ 0 };
+	bool asks = a->cfg->conflict_probe_rate > 0;
+
+	if (!conflict_doubt_stands(&e->doubt, now, held_since))
+		restart(e, now);
+	return conflict_doubt_hear(&e->doubt, now, held_since, c->reply && c->form == WIRE_ANSWER, asks);
+}
+
 /* It is a conflict of that kind from now on. */
 static void begin(struct agent *a, struct conflict_entry *e, enum conflict_kind kind, const char *node)
 {
+	conflict_tell_soon(&a->conflicts);
 	e->told &= goes_on(e) && e->row.kind != CONFLICT_PROBE;
 	e->row.kind = kind;
 	a->metrics.conflict_kinds[kind]++;
@@ -229,7 +253,7 @@ void conflict_note(struct agent *a, const struct wire_claim *c, const struct can
 	struct conflict_row like = { .vip = c->vip, .kind = verdict->kind };
 	enum conflict_kind kind = verdict->kind;
 	struct conflict_entry *e;
-	bool v4 = c->vip.family == IP_V4;
+	bool v4 = c->vip.family == IP_V4, proof = true;
 
 	memcpy(like.mac, c->mac, sizeof(like.mac));
 	e = entry_of(&a->conflicts, &like);
@@ -237,13 +261,10 @@ void conflict_note(struct agent *a, const struct wire_claim *c, const struct can
 		e = add(&a->conflicts, &like, now);
 	if (!e)
 		return;
-	if (e->state == CONFLICT_OVER || (e->state == CONFLICT_SUSPECT && mono_diff_ms(now, e->row.last) > SUSPECT_MS)) {
-		e->state = CONFLICT_SUSPECT;
-		e->asked = false;
-		e->row.first = now;
-		e->row.count = 0;
-		e->voice = (struct conflict_voice){ 0 };
-	}
+	if (e->state == CONFLICT_OVER)
+		restart(e, now);
+	if (!goes_on(e) && verdict->what & CONFLICT_CONFIRM)
+		proof = is_proof(a, e, c, now);
 	e->row.last = now;
 	e->row.count++;
 	e->row.ifindex = c->ifindex;
@@ -252,9 +273,10 @@ void conflict_note(struct agent *a, const struct wire_claim *c, const struct can
 		conflict_hear(&e->voice, conflicts_heard(c->form), v4);
 		kind = conflict_stranger(&e->voice, v4);
 	}
-	if (goes_on(e) ? gravity(kind) > gravity(e->row.kind) :
-			 !(verdict->what & CONFLICT_CONFIRM) || mono_diff_ms(now, e->row.first) >= CONFLICT_CONFIRM_MS)
+	if (goes_on(e) ? gravity(kind) > gravity(e->row.kind) : proof)
 		begin(a, e, kind, who ? who->node : NULL);
+	if (!goes_on(e))
+		conflict_tell_soon(&a->conflicts); /* it is to be asked */
 }
 
 /* The same with the VIP before it. */
@@ -339,6 +361,7 @@ static void lookup_done(struct worker_job *job)
 	uint32_t left_out;
 
 	l->busy = false;
+	conflict_tell_soon(c);
 	if (l->result < 0 && log_limit(&limit, mono_now().ns, 60000, &left_out))
 		log_event(LOG_WARN, "neighbours_failed", "the neighbour table could not be read", log_str("error", l->err.text),
 			  log_int("left_out", left_out));
@@ -425,7 +448,7 @@ static void follow_up(struct agent *a, struct conflict_entry *e, mono_t now)
 	struct conflicts *c = &a->conflicts;
 	const struct wire_row *row = wire_row(&a->wire, &e->row.vip);
 	unsigned int rate = (unsigned int)a->cfg->conflict_probe_rate;
-	int64_t rounds = 3 * conflict_round_ms(c->n_held, rate), over = rate == 0 ? OVER_UNASKED_MS : OVER_MS;
+	int64_t rounds = 3 * conflict_round_ms(c->n_frames, rate), over = rate == 0 ? OVER_UNASKED_MS : OVER_MS;
 
 	if (!row)
 		end(c, e, "it is no VIP any more", now);
@@ -447,15 +470,49 @@ static void follow_up(struct agent *a, struct conflict_entry *e, mono_t now)
 		tell_services(a, e, now);
 }
 
-/* Whether it is still there is asked, whenever the sweep would come to it. */
-static void confirm(struct agent *a, struct conflict_entry *e, mono_t now)
+/* Whether it is still there is asked, whenever the sweep would come to it.  Returns when to look again. */
+static mono_t confirm(struct agent *a, struct conflict_entry *e, mono_t now)
 {
+	struct conflicts *c = &a->conflicts;
 	const struct vip *vip = vips_find(&a->vips, &e->row.vip);
+	mono_t at = conflict_doubt_ask_at(&e->doubt), over = mono_add_ms(e->doubt.last, CONFLICT_DOUBT_MS + 1);
 
-	if (e->asked || !vip || a->cfg->conflict_probe_rate == 0 || mono_diff_ms(now, e->row.first) < CONFLICT_CONFIRM_MS)
-		return;
-	e->asked = true;
-	IGNORE(conflicts_ask(a, vip)); /* what cannot be sent is not answered */
+	if (!vip || a->cfg->conflict_probe_rate == 0)
+		return over;
+	if (c->may_ask && mono_reached(now, at)) {
+		if (conflicts_ask_besides(a, vip, now)) { /* what cannot be sent is not answered */
+			conflict_doubt_asked(&e->doubt, now);
+			at = conflict_doubt_ask_at(&e->doubt);
+		} else {
+			at = c->sweep.next; /* it can be, then or later */
+		}
+	}
+	c->ask_at = mono_min(c->ask_at, at);
+	return mono_min(over, mono_before(at, now) ? now : at);
+}
+
+static mono_t look_at(struct agent *a, struct conflict_entry *e, mono_t now)
+{
+	if (e->state == CONFLICT_SUSPECT)
+		return confirm(a, e, now);
+	if (e->state == CONFLICT_OVER)
+		return mono_add_ms(now, OVER_STEP_MS);
+	follow_up(a, e, now);
+	if (e->unnamed && mono_before(now, mono_add_ms(e->row.first, NAME_MS)))
+		return mono_add_ms(e->row.first, NAME_MS);
+	return mono_add_ms(now, e->telling || e->event || e->unnamed ? STEP_MS : REST_MS);
+}
+
+static bool is_done(const struct agent *a, const struct conflict_entry *e, mono_t now)
+{
+	const struct wire_row *row;
+
+	if (e->state == CONFLICT_OVER)
+		return mono_diff_ms(now, e->row.last) >= FORGET_MS;
+	if (e->state == CONFLICT_ON)
+		return false;
+	row = wire_row(&a->wire, &e->row.vip);
+	return !row || !conflict_doubt_stands(&e->doubt, now, row->held_since);
 }
 
 mono_t conflict_tell(struct agent *a, mono_t now)
@@ -463,18 +520,15 @@ mono_t conflict_tell(struct agent *a, mono_t now)
 	struct conflicts *c = &a->conflicts;
 	mono_t wake = MONO_NEVER;
 
+	if (mono_before(now, c->tell_at))
+		return c->tell_at;
+	c->ask_at = MONO_NEVER;
 	for (size_t i = c->n_rows; i-- > 0;) {
-		struct conflict_entry *e = &c->rows[i];
-		int64_t silent = mono_diff_ms(now, e->row.last);
-
-		if (goes_on(e))
-			follow_up(a, e, now);
-		else if (silent >= (e->state == CONFLICT_OVER ? FORGET_MS : SUSPECT_MS))
+		if (is_done(a, &c->rows[i], now))
 			drop(c, i);
-		else if (e->state == CONFLICT_SUSPECT)
-			confirm(a, e, now);
-		if (i < c->n_rows)
-			wake = mono_min(wake, mono_add_ms(now, e->state == CONFLICT_OVER ? SUSPECT_MS : STEP_MS));
+		else
+			wake = mono_min(wake, look_at(a, &c->rows[i], now));
 	}
+	c->tell_at = wake;
 	return wake;
 }

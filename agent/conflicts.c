@@ -68,16 +68,23 @@ static void on_probed(void *ctx, unsigned int group, uint32_t probe_id, enum ele
 
 /* ---- what was heard ---- */
 
+static enum conflict_here group_here(const struct group *g, mono_t now)
+{
+	if (!group_holds(g, now))
+		return *g->leader.seen.holder ? CONFLICT_OTHERS : CONFLICT_NOBODY;
+	return g->leader.elect.over.on || g->leader.elect.move.stage != LEASE_STAGE_NONE ? CONFLICT_BUSY : CONFLICT_HELD;
+}
+
 static enum conflict_here here(const struct agent *a, const struct vip *vip, mono_t now)
 {
 	const struct group *g = vip->group < a->n_groups ? a->groups[vip->group] : NULL;
+	enum conflict_here is = g ? group_here(g, now) : CONFLICT_NOBODY;
 
-	if (!g)
-		return CONFLICT_NOBODY;
-	if (!vip->live || !group_holds(g, now))
+	if (is != CONFLICT_HELD && is != CONFLICT_BUSY)
+		return is;
+	if (!vip->live)
 		return *g->leader.seen.holder ? CONFLICT_OTHERS : CONFLICT_NOBODY;
-	return vip->moving || g->leader.elect.over.on || g->leader.elect.move.stage != LEASE_STAGE_NONE ? CONFLICT_BUSY :
-													   CONFLICT_HELD;
+	return vip->moving ? CONFLICT_BUSY : is;
 }
 
 static enum conflict_who who_is(const struct agent *a, const struct candidate *who)
@@ -171,7 +178,8 @@ static void on_asked(void *ctx, const struct wire_claim *c)
 
 /* ---- asking ---- */
 
-unsigned int conflicts_ask(struct agent *a, const struct vip *vip)
+/* On all its interfaces; returns the number of frames sent. */
+static unsigned int ask(struct agent *a, const struct vip *vip)
 {
 	struct wire_target targets[PLACE_MAX];
 	struct err_info err = ERR_INFO_INIT;
@@ -179,18 +187,37 @@ unsigned int conflicts_ask(struct agent *a, const struct vip *vip)
 	unsigned int sent = 0;
 
 	for (size_t i = 0; i < n; i++)
-		sent += wire_sweep(&a->wire, &targets[i], &err) == 0; /* one that fails comes again in a second */
+		sent += wire_sweep(&a->wire, &targets[i], &err) == 0; /* one that fails comes again in the next round */
 	a->metrics.conflict_probes += sent;
 	return sent;
+}
+
+bool conflicts_ask_besides(struct agent *a, const struct vip *vip, mono_t now)
+{
+	struct conflict_sweep *s = &a->conflicts.sweep;
+
+	if (here(a, vip, now) != CONFLICT_HELD || conflict_sweep_spare(s, (unsigned int)a->cfg->conflict_probe_rate) == 0)
+		return false;
+	conflict_sweep_spent(s, ask(a, vip));
+	return true;
+}
+
+static size_t usable_places(const struct vip *vip)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < vip->n_at; i++)
+		n += vip->at[i].usable;
+	return n;
 }
 
 /* A VIP that has just gone live is asked for at once: whoever had it is silent by now, so who answers has no right. */
 static void note_held(struct agent *a, mono_t now)
 {
 	struct conflicts *c = &a->conflicts;
-	unsigned int rate = (unsigned int)a->cfg->conflict_probe_rate, at_once = 0;
 
-	c->n_held = 0;
+	c->n_frames = 0;
+	conflict_tell_soon(c);
 	for (size_t i = 0; i < a->wire.n_rows; i++) {
 		struct wire_row *row = &a->wire.rows[i];
 		const struct vip *vip = i < a->vips.n && ip_eq(&a->vips.v[i].ip, &row->vip) ? &a->vips.v[i] :
@@ -198,29 +225,45 @@ static void note_held(struct agent *a, mono_t now)
 		enum conflict_here is = vip ? here(a, vip, now) : CONFLICT_NOBODY;
 		bool held = is == CONFLICT_HELD || is == CONFLICT_BUSY;
 
-		c->n_held += is == CONFLICT_HELD;
+		if (is == CONFLICT_HELD)
+			c->n_frames += usable_places(vip);
 		if (held == (row->held_since.ns != 0))
 			continue;
 		row->held_since = held ? now : (mono_t){ 0 };
 		c->held_again = true;
-		if (held && at_once < rate)
-			at_once += conflicts_ask(a, vip);
+		if (held)
+			IGNORE(conflicts_ask_besides(a, vip, now)); /* else in its turn */
 	}
-	conflict_sweep_spent(&c->sweep, at_once);
+}
+
+/* What VIPs hang on besides 'again': whether they are live, and their groups. */
+static bool held_may_differ(struct agent *a, mono_t now)
+{
+	struct conflicts *c = &a->conflicts;
+	bool differs = c->turned != a->vips.turned;
+
+	c->turned = a->vips.turned;
+	for (size_t i = 0; i < a->n_groups; i++) {
+		enum conflict_here is = group_here(a->groups[i], now);
+
+		differs |= is != c->groups[i];
+		c->groups[i] = is;
+	}
+	return differs;
 }
 
 /* The next VIPs in turn. */
 static void sweep(struct agent *a, mono_t now)
 {
 	struct conflicts *c = &a->conflicts;
-	unsigned int due = conflict_sweep_due(&c->sweep, now, c->n_held, (unsigned int)a->cfg->conflict_probe_rate, &a->prng);
+	unsigned int due = conflict_sweep_due(&c->sweep, now, c->n_frames, (unsigned int)a->cfg->conflict_probe_rate, &a->prng);
 	unsigned int sent = 0;
 
 	for (size_t i = 0; i < a->vips.n && sent < due; i++) {
 		const struct vip *vip = &a->vips.v[c->sweep.at++ % a->vips.n];
 
 		if (here(a, vip, now) == CONFLICT_HELD)
-			sent += conflicts_ask(a, vip);
+			sent += ask(a, vip);
 	}
 	if (sent > due) /* VIPs on several interfaces */
 		conflict_sweep_spent(&c->sweep, sent - due);
@@ -228,6 +271,11 @@ static void sweep(struct agent *a, mono_t now)
 
 mono_t conflicts_tick(struct agent *a, mono_t now)
 {
+	struct conflicts *c = &a->conflicts;
+
+	c->may_ask = mono_reached(now, c->ask_at);
+	if (c->may_ask)
+		wire_read(&a->wire);
 	return wire_tick(&a->wire, now);
 }
 
@@ -254,7 +302,7 @@ static mono_t follow(struct agent *a, mono_t now)
 {
 	static struct log_limit limit;
 	struct conflicts *c = &a->conflicts;
-	bool due = !mono_before(now, c->again_at);
+	bool due = !mono_before(now, c->again_at), changed = c->again;
 	uint32_t left_out;
 	int r = 0;
 
@@ -262,7 +310,7 @@ static mono_t follow(struct agent *a, mono_t now)
 		r = update(a, now);
 		c->again = r < 0;
 	}
-	if (!a->vips.routed)
+	if (!a->vips.routed && (held_may_differ(a, now) || changed))
 		note_held(a, now);
 	if (c->held_again && due && r == 0) {
 		r = wire_held(&a->wire);
@@ -295,7 +343,7 @@ int conflicts_open(struct agent *a, struct err_info *err)
 {
 	static const struct wire_ops ops = { on_claimed, on_asked, on_probed };
 
-	a->conflicts.sweep.next = MONO_NEVER;
+	a->conflicts.sweep.next = a->conflicts.ask_at = MONO_NEVER;
 	return wire_init(&a->wire, &a->loop, &ops, a, err);
 }
 
@@ -303,5 +351,5 @@ void conflicts_close(struct agent *a)
 {
 	wire_fini(&a->wire);
 	free(a->conflicts.rows);
-	a->conflicts = (struct conflicts){ .sweep = { .next = MONO_NEVER } };
+	a->conflicts = (struct conflicts){ .ask_at = MONO_NEVER, .sweep = { .next = MONO_NEVER } };
 }

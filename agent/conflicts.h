@@ -12,6 +12,7 @@
 #include "agent/base/link.h"
 #include "agent/base/mono.h"
 #include "agent/core/conflict.h"
+#include "agent/core/groups.h"
 #include "agent/worker.h"
 #include "netlink/neigh_if.h"
 #include "netlink/wire_if.h"
@@ -57,7 +58,7 @@ size_t conflicts_n(const struct agent *a);
 /* ---- for the agent ---- */
 
 enum conflict_state {
-	CONFLICT_SUSPECT, /* heard once, to be confirmed */
+	CONFLICT_SUSPECT, /* heard, and to be confirmed */
 	CONFLICT_ON,
 	CONFLICT_OVER, /* kept for a while, so that one that comes and goes is not told each time */
 };
@@ -66,8 +67,8 @@ struct conflict_entry {
 	struct conflict_row row;
 	enum conflict_state state;
 	struct conflict_voice voice;
+	struct conflict_doubt doubt; /* SUSPECT */
 	bool seen;	   /* CONFLICT_ADDRESS: it stands there in the look under way */
-	bool asked;	   /* SUSPECT: once, to confirm it */
 	bool unnamed;	   /* ON: the neighbour table is to be asked first */
 	bool telling;	   /* ON: to be logged */
 	bool told;	   /* ON: logged as a conflict */
@@ -88,10 +89,15 @@ struct conflict_lookup {
 struct conflicts {
 	struct conflict_entry *rows; /* malloc */
 	size_t n_rows, cap_rows;
+	mono_t tell_at; /* the table is to be looked at */
+	mono_t ask_at;	/* a suspect is to be asked */
+	bool may_ask;	/* what had come was read in this step */
 	struct conflict_sweep sweep;
 	struct conflict_lookup lookup;
-	size_t n_held;	 /* VIPs that this node answers for */
-	bool held_again; /* they have changed, and the wire's filter does not know yet */
+	size_t n_frames; /* of a round of the sweep: one for each VIP that this node answers for, on each interface */
+	uint64_t turned; /* vips.turned when they were counted */
+	enum conflict_here groups[GROUPS_MAX + GROUPS_OWN_MAX]; /* likewise: what each was */
+	bool held_again; /* what is held has changed, and the wire's filter does not know yet */
 	bool again;	 /* VIPs, links or addresses have changed, and the wire does not know yet */
 	mono_t again_at; /* it could not be told: not before */
 	struct conflict_quota lines, events;
@@ -102,11 +108,12 @@ MUST_USE int conflicts_open(struct agent *a, struct err_info *err);
 /* The workers have ended. */
 void conflicts_close(struct agent *a);
 
-/* Ends the elections' probes whose time is over.  Returns when to call again. */
+/* Ends the elections' probes whose time is over; reads what was sent before a suspect is asked.  Returns when to call again. */
 mono_t conflicts_tick(struct agent *a, mono_t now);
 
 /* Follows the VIPs, links and addresses ('again'), asks for the VIPs that this node answers for, and tells what was found.
- * Never waits.  Returns when to call again. */
+ * After conflicts_tick().  Never waits, and looks at all VIPs only when something has changed.
+ * Returns when to call again. */
 mono_t conflicts_step(struct agent *a, mono_t now);
 
 /* For the group's events: ask who has its VIPs; announce them past a shut gate. */
@@ -115,8 +122,9 @@ void conflicts_announce(struct agent *a, const struct group *g);
 
 /* ---- between conflicts.c and conflict_table.c ---- */
 
-/* Asks on the wire who has the VIP, on all its interfaces; returns the number of frames sent. */
-unsigned int conflicts_ask(struct agent *a, const struct vip *vip);
+/* Asks on the wire who has the VIP, besides the sweep.  False: this node does not hold it just now, the budget has no room, or
+ * nothing is ever asked. */
+bool conflicts_ask_besides(struct agent *a, const struct vip *vip, mono_t now);
 
 enum conflict_heard conflicts_heard(enum wire_form form);
 
@@ -127,5 +135,11 @@ void conflict_note(struct agent *a, const struct wire_claim *c, const struct can
 /* What stands on this node's interfaces. */
 void conflict_look(struct agent *a, const struct link_state *s, mono_t now);
 
-/* Names, tells and ends.  Returns when to call again. */
+/* Asks suspects; names, tells and ends.  Returns when to call again. */
 mono_t conflict_tell(struct agent *a, mono_t now);
+
+/* What the table hangs on has changed: it is looked at in the next step. */
+static inline void conflict_tell_soon(struct conflicts *c)
+{
+	c->tell_at = (mono_t){ 0 };
+}

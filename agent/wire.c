@@ -75,17 +75,21 @@ static void on_claim(void *ctx, const struct wire_claim *c)
 	}
 }
 
-static void on_ready(void *ctx, uint32_t events)
+void wire_read(struct wire *w)
 {
 	static struct log_limit limit;
 	struct err_info err = ERR_INFO_INIT;
-	struct wire *w = ctx;
 	uint32_t left_out;
 
-	(void)events;
 	if (wire_if_dispatch(w->io, on_claim, w, &err) < 0 && log_limit(&limit, mono_now().ns, 5000, &left_out))
 		log_event(LOG_WARN, "wire_failed", "ARP and neighbour discovery could not be read",
 			  log_str("error", err.text), log_int("left_out", left_out));
+}
+
+static void on_ready(void *ctx, uint32_t events)
+{
+	(void)events;
+	wire_read(ctx);
 }
 
 int wire_held(struct wire *w)
@@ -163,7 +167,7 @@ mono_t wire_tick(struct wire *w, mono_t now)
 	for (size_t i = 0; i < WIRE_PROBES_MAX; i++) {
 		if (!w->probes[i].id || !mono_reached(now, w->probes[i].until))
 			continue;
-		on_ready(w, 0); /* an answer may be waiting behind others */
+		wire_read(w); /* an answer may be waiting behind others */
 		probe_end(w, &w->probes[i]);
 	}
 	for (size_t i = 0; i < WIRE_PROBES_MAX; i++)

@@ -79,6 +79,9 @@ void wire_ask(struct wire *w, mono_t now, unsigned int group, uint32_t probe_id,
 /* The group has no VIP to ask for: the outcome is silence, from the next wire_tick(). */
 void wire_nobody(struct wire *w, mono_t now, unsigned int group, uint32_t probe_id);
 
+/* Reads what has come, as far as WIRE_BUDGET goes; the loop does, too. */
+void wire_read(struct wire *w);
+
 /* Ends windows; returns when to call again. */
 mono_t wire_tick(struct wire *w, mono_t now);
 

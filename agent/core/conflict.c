@@ -10,8 +10,7 @@
 #define DEFEND_SOON_MS 1000
 #define DEFEND_INTERVAL_MS 10000 /* RFC 5227 section 1.1 */
 #define QUOTA_MS 60000
-#define SWEEP_MS 1000
-#define SWEEP_GAP_MS 200 /* wakes no more than five times a second */
+#define BATCH_MS 250 /* between two batches, at least */
 
 const char *conflict_kind_name(enum conflict_kind kind)
 {
@@ -56,6 +55,40 @@ struct conflict_verdict conflict_weigh(const struct conflict_case *c)
 	if (c->here == CONFLICT_BUSY && c->who == CONFLICT_CANDIDATE && c->heard != CONFLICT_ASKED)
 		return (struct conflict_verdict){ CONFLICT_YIELD, CONFLICT_NODE };
 	return answers ? weigh_held(c) : (struct conflict_verdict){ CONFLICT_IGNORE, CONFLICT_HOST };
+}
+
+/* ---- doubt ---- */
+
+bool conflict_doubt_stands(const struct conflict_doubt *d, mono_t now, mono_t held_since)
+{
+	return d->since.ns != 0 && held_since.ns != 0 && !mono_before(d->since, held_since) &&
+	       mono_diff_ms(now, d->last) <= CONFLICT_DOUBT_MS;
+}
+
+bool conflict_doubt_hear(struct conflict_doubt *d, mono_t now, mono_t held_since, bool answer, bool asks)
+{
+	if (!conflict_doubt_stands(d, now, held_since)) {
+		*d = (struct conflict_doubt){ .since = now, .last = now };
+		return false;
+	}
+	d->last = now;
+	if (!asks)
+		return mono_diff_ms(now, d->since) >= CONFLICT_CONFIRM_MS;
+	return d->asked >= (answer ? 1 : 2);
+}
+
+mono_t conflict_doubt_ask_at(const struct conflict_doubt *d)
+{
+	if (d->since.ns == 0 || d->asked >= 2)
+		return MONO_NEVER;
+	return d->asked == 0 ? mono_add_ms(d->since, CONFLICT_ASK_MS) :
+			       mono_add_ms(d->asked_at, CONFLICT_CONFIRM_MS - CONFLICT_ASK_MS);
+}
+
+void conflict_doubt_asked(struct conflict_doubt *d, mono_t now)
+{
+	d->asked++;
+	d->asked_at = now;
 }
 
 /* ---- defence ---- */
@@ -108,35 +141,49 @@ bool conflict_may_tell(struct conflict_quota *q, mono_t now, unsigned int max)
 
 int64_t conflict_round_ms(size_t n, unsigned int rate)
 {
-	int64_t ms = rate > 0 ? (int64_t)n * SWEEP_MS / rate : 0;
+	int64_t ms = rate > 0 ? (int64_t)n * 1000 / rate : 0;
 
-	return ms > SWEEP_MS ? ms : SWEEP_MS;
+	return ms > CONFLICT_SWEEP_MS ? ms : CONFLICT_SWEEP_MS;
+}
+
+/* What was sent besides goes into the room that the batch leaves, and then into the batch's own. */
+static size_t pay(struct conflict_sweep *s, size_t due, size_t room)
+{
+	size_t spare = room > due ? room - due : 0, paid;
+
+	paid = s->debt < spare ? s->debt : spare;
+	s->debt -= (unsigned int)paid;
+	paid = s->debt < due ? s->debt : due;
+	s->debt -= (unsigned int)paid;
+	return due - paid;
 }
 
 unsigned int conflict_sweep_due(struct conflict_sweep *s, mono_t now, size_t n, unsigned int rate, struct prng *prng)
 {
-	int64_t gap, round = conflict_round_ms(n, rate), full;
-	unsigned int due;
+	int64_t gap, round = conflict_round_ms(n, rate);
+	size_t batches, k, due;
 
 	if (n == 0 || rate == 0) {
-		*s = (struct conflict_sweep){ .next = MONO_NEVER };
+		*s = (struct conflict_sweep){ .next = MONO_NEVER, .at = s->at };
 		return 0;
 	}
 	if (!mono_is_never(s->next) && mono_before(now, s->next))
 		return 0;
-	gap = round / (int64_t)n > SWEEP_GAP_MS ? round / (int64_t)n : SWEEP_GAP_MS;
-	/* No more than for one gap and a bit: after standing still there is nothing to catch up with. */
-	full = (gap + gap / 4) * (int64_t)n * 1000 / round;
-	s->owed += s->paid.ns ? mono_diff_ms(now, s->paid) * (int64_t)n * 1000 / round : 1000;
-	s->owed = s->owed < full ? s->owed : full;
-	s->paid = now;
-	due = s->owed > 0 ? (unsigned int)((s->owed + 500) / 1000) : 0;
-	s->owed -= (int64_t)due * 1000;
+	batches = (size_t)(round / BATCH_MS);
+	batches = batches < n ? batches : n;
+	gap = round / (int64_t)batches;
+	k = s->batch++ % batches;
+	due = n * (k + 1) / batches - n * k / batches;
 	s->next = mono_add_ms(now, prng_range(prng, gap * 9 / 10, gap * 11 / 10));
-	return due;
+	return (unsigned int)pay(s, due, (size_t)(gap * rate / 1000));
+}
+
+unsigned int conflict_sweep_spare(const struct conflict_sweep *s, unsigned int rate)
+{
+	return rate > s->debt ? rate - s->debt : 0;
 }
 
 void conflict_sweep_spent(struct conflict_sweep *s, unsigned int n)
 {
-	s->owed -= (int64_t)n * 1000;
+	s->debt += n;
 }

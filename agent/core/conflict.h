@@ -4,7 +4,7 @@
  *	VIP here	heard of			do
  *	HELD		stranger: claim			-> HOST, BALANCER: defend, report
  *			stranger: probe			-> PROBE: report (the kernel answers it)
- *			candidate: claim		-> NODE: defend; report when it is heard again
+ *			candidate: claim		-> NODE: defend; ask it, report when it says so again
  *			candidate: probe		-> nothing: asks for VIPs of its own, or is about to take over
  *			either, just after a takeover	-> nothing: frames under way
  *	BUSY		stranger			-> as HELD
@@ -22,7 +22,7 @@
  * second, because neighbours that learnt the other's MAC would send there for ten.
  *
  * Nothing is told without a reason: no candidate is named for what it sent before it could know of the takeover, nor for one
- * frame that was late; nobody is called a stranger before the records of all nodes have been read. */
+ * frame that was late (struct conflict_doubt); nobody is called a stranger before the records of all nodes have been read. */
 #pragma once
 
 #include <stdbool.h>
@@ -79,7 +79,7 @@ enum conflict_do {
 	CONFLICT_YIELD = 1,   /* no defence; the election is told of every claim anyway */
 	CONFLICT_DEFEND = 2,  /* announce the VIP again, when conflict_defend() says */
 	CONFLICT_REPORT = 4,  /* as 'kind' */
-	CONFLICT_CONFIRM = 8, /* with REPORT: only if it is heard again, CONFLICT_CONFIRM_MS later or more */
+	CONFLICT_CONFIRM = 8, /* with REPORT: only when conflict_doubt_hear() says so */
 };
 
 struct conflict_verdict {
@@ -87,12 +87,40 @@ struct conflict_verdict {
 	enum conflict_kind kind;
 };
 
-#define CONFLICT_CONFIRM_MS 400
 #define CONFLICT_LATE_MS 500	      /* after a takeover: broadcasts of whoever had it may be under way, or wait to be read */
 #define CONFLICT_LATE_CANDIDATE_MS 2000 /* a candidate's: it may have been starved of CPU */
 #define CONFLICT_ANNOUNCED 4	      /* announcements heard of one who is no mere host */
 
 struct conflict_verdict conflict_weigh(const struct conflict_case *c);
+
+/* A candidate's claim, until there is proof.  What a former holder sent late can come any time after the takeover: an agent that
+ * stood still between its look at the clock and its frame sends that one round when it goes on.  But it is announcements
+ * that are late so, for one moment, and never an answer: its kernel answers, behind a gate that looks at the clock
+ * itself.  So the candidate is asked twice, CONFLICT_ASK_MS and CONFLICT_CONFIRM_MS after its claim was read.  Proof is an
+ * answer that was sent after the first question, or any claim after the second; where nothing is asked, a claim
+ * CONFLICT_CONFIRM_MS after the first.  Whoever asks reads what has come before, so that frames of one moment count once, however
+ * long this process stood still between them. */
+struct conflict_doubt {
+	mono_t since;	    /* the first claim; ns 0 = none */
+	mono_t last;	    /* claim */
+	mono_t asked_at;    /* last */
+	unsigned int asked; /* times */
+};
+
+#define CONFLICT_ASK_MS 200
+#define CONFLICT_CONFIRM_MS 400
+#define CONFLICT_DOUBT_MS 5000 /* a claim later than this after the last is another story */
+
+/* A claim is heard.  held_since: of the VIP here; answer: to this node alone, to a question; asks: this node asks at all.
+ * True: there is proof. */
+bool conflict_doubt_hear(struct conflict_doubt *d, mono_t now, mono_t held_since, bool answer, bool asks);
+
+/* It may still come to something: the VIP has been held since then, and the last claim is not long ago. */
+bool conflict_doubt_stands(const struct conflict_doubt *d, mono_t now, mono_t held_since);
+
+/* When the candidate is to be asked; MONO_NEVER = no more. */
+mono_t conflict_doubt_ask_at(const struct conflict_doubt *d);
+void conflict_doubt_asked(struct conflict_doubt *d, mono_t now);
 
 /* The defence of one VIP: three a second apart, then one each 10 s; the three again after 10 s of peace. */
 struct conflict_defence {
@@ -115,19 +143,29 @@ void conflict_hear(struct conflict_voice *v, enum conflict_heard heard, bool v4)
 /* HOST or BALANCER: who announces again and again, with ARP in both forms, is a program made for that. */
 enum conflict_kind conflict_stranger(const struct conflict_voice *v, bool v4);
 
-/* A sweep: every VIP that is held is asked for once a second, and no more than 'rate' of them a second. */
+/* A sweep: every VIP that is held is asked for twice a second, and with no more than 'rate' frames a second; of more VIPs each
+ * has its turn.  They go out in batches, so that the loop wakes four times a second at most, however many VIPs there are. */
 struct conflict_sweep {
-	mono_t next;	 /* when to send again */
-	int64_t owed;	 /* thousandths of a probe */
-	mono_t paid;	 /* up to when 'owed' counts */
-	size_t at;	 /* the table's next VIP */
+	mono_t next;	    /* the next batch */
+	unsigned int batch; /* counts on */
+	unsigned int debt;  /* frames sent besides for which the budget had no room yet */
+	size_t at;	    /* the table's next VIP */
 };
 
-/* How many of 'n' VIPs are to be asked for now; moves s->next, which is jittered by a tenth.  rate: a second, 0 = off. */
+#define CONFLICT_SWEEP_MS 500
+
+/* How many frames are to be sent now, of the 'n' of one round; moves s->next, which is jittered by a tenth.  rate: a second,
+ * 0 = off. */
 unsigned int conflict_sweep_due(struct conflict_sweep *s, mono_t now, size_t n, unsigned int rate, struct prng *prng);
 
-/* So many VIPs were asked for besides, at once: the sweep waits for that. */
+/* So many frames may be sent besides, at once: as many as a second has room for. */
+unsigned int conflict_sweep_spare(const struct conflict_sweep *s, unsigned int rate);
+
+/* They were sent: the sweep waits for them where it has no room. */
 void conflict_sweep_spent(struct conflict_sweep *s, unsigned int n);
+
+/* One round of the sweep takes so long. */
+int64_t conflict_round_ms(size_t n, unsigned int rate);
 
 /* What may be told in a minute. */
 struct conflict_quota {
@@ -137,9 +175,6 @@ struct conflict_quota {
 
 /* Whether one more may be told now, with 'max' a minute; if so, it counts. */
 bool conflict_may_tell(struct conflict_quota *q, mono_t now, unsigned int max);
-
-/* One round of the sweep takes so long. */
-int64_t conflict_round_ms(size_t n, unsigned int rate);
 
 /* "host", "balancer", "node", "address", "probe": in metrics, logs and status. */
 const char *conflict_kind_name(enum conflict_kind kind);

@@ -1,21 +1,21 @@
 """`make bench`: failover times beside keepalived (and kube-vip), memory, API load, creation time; the data plane beside
 kube-proxy.
 
-    RUNS=n            runs of each event and of the creation time (else 5; kill -9, SIGSTOP and handover 20; loaded
-                      ones and the other programs 3)
+    RUNS=n            runs of each event and of the creation time (else 5; kill -9, SIGSTOP and handover 20; conflicts
+                      15; loaded ones and the other programs 3)
     API=kube|fake     the API server (kube where tests/kube is built, else fake)
     LEASE=3s RENEW=750ms   Leasehold's times
     ADVERT=1          keepalived's advert_int in seconds
     KUBE_VIP=FILE     a kube-vip program to compare with
     SERVICES=500      how many Services the second half of the footprint has
     VIPS=1000         how many VIPs move together in the announce part
-    ONLY=failover,announce,footprint,create,dataplane   parts to run; or outage: no API server for OUTAGE_S=600 seconds
+    ONLY=failover,announce,conflict,footprint,create,dataplane   parts to run; or outage: no API server for OUTAGE_S=600 seconds
     EVENTS="kill -9,handover"        of the failover part these events alone;  CONTENDER=leasehold: this one alone
     JSON=FILE         all figures, for other programs
 
 Each figure is printed as p50 / max over the runs, beside its aim where there is one (failover.py tells what the
-columns are; dataplane.py, with variables of its own, what the data plane's are).  Missing an aim is shown, not an error:
-the exit status is 0 unless the bench itself failed.  Needs root.
+columns are, conflict.py what was tried; dataplane.py, with variables of its own, what the data plane's are).  Missing an
+aim is shown, not an error: the exit status is 0 unless the bench itself failed.  Needs root.
 """
 
 import json
@@ -37,6 +37,7 @@ from kube.cluster import NotBuilt, kube_directory  # noqa: E402
 from netns.lab import POOL4_BIG, Lab, LabError, mono_ns, wait_for  # noqa: E402
 from netns.probe import NeighProbe, Sniffer, UdpProbe  # noqa: E402
 from announce import Announce  # noqa: E402
+from conflict import Conflict  # noqa: E402
 from dataplane import DataPlane, report as dataplane_report  # noqa: E402
 from failover import Row, elapse, measure, spread, table  # noqa: E402
 
@@ -62,7 +63,7 @@ class Bench:
         self.many = int(env("SERVICES", "500"))
         self.n_vips = int(env("VIPS", "1000"))
         self.kube_vip = env("KUBE_VIP")
-        self.parts = env("ONLY", "failover,announce,footprint,create,dataplane").split(",")
+        self.parts = env("ONLY", "failover,announce,conflict,footprint,create,dataplane").split(",")
         self.json = env("JSON")
         self.api = env("API") or self._built()
         self.figures = {"runs": self.runs, "api": self.api}
@@ -293,6 +294,10 @@ class Bench:
                 if "announce" in self.parts:
                     part = Announce(self, self.n_vips).run(cluster("announce"), lab, workdir / "keepalived-many")
                     self.figures["announce"] = part.figures
+                    part.report()
+                if "conflict" in self.parts:
+                    part = Conflict(self, self.runs or 15).run(cluster, workdir)
+                    self.figures["conflict"] = part.figures
                     part.report()
                 if "outage" in self.parts:
                     self.outage(cluster("outage"))

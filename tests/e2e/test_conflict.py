@@ -1,4 +1,4 @@
-"""Somebody else uses a VIP: found and named about a second later, whoever it is and whether it says so or not; and nobody is
+"""Somebody else uses a VIP: found and named within a second, whoever it is and whether it says so or not; and nobody is
 accused who has a right, or had it a moment ago.  The strangers are hosts of the LAN, frames of scapy, an address that was
 added by hand, and a second cluster with the same pool."""
 
@@ -19,37 +19,13 @@ from fakekube.cluster import FakeControlPlane
 from netns.lab import mono_ns, wait_for
 
 from e2e.agents import PATIENCE_S, Cluster, install_rbac
+from e2e.strangers import ALL, ALL_NODES, MAC, configured, send, told
 
 # What is promised is a second; what is asserted leaves room for a machine that does other things, too.
 FOUND_MS = 5000
 # A burst of defence, and the announcements in it that are counted before a stranger is taken for a balancer.
 BALANCER_MS = 30000
 CHURN_S = float(os.environ.get("CHURN_S", "25"))
-MAC = "00:00:5e:00:53:77"  # of a host that there is only in frames
-ALL, ALL_NODES = "ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01"
-
-
-@contextlib.contextmanager
-def configured(host, *vips, prefix=None):
-    """The host has the addresses, and says nothing about it."""
-    addresses = [f"{vip}/{prefix or (128 if ':' in vip else 32)}" for vip in vips]
-    host.sysctls({"ipv4/conf/eth0/arp_notify": 0, "ipv6/conf/eth0/ndisc_notify": 0})
-    for address in addresses:
-        host.ip("addr", "add", address, "dev", "eth0", *(("nodad",) if ":" in address else ()))
-    try:
-        yield
-    finally:
-        for address in addresses:
-            host.ip("addr", "del", address, "dev", "eth0")
-
-
-def send(host, *frames):
-    with host.entered():
-        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-    with sock:
-        sock.bind(("eth0", 0))
-        for frame in frames:
-            sock.send(bytes(frame))
 
 
 def meet(host, node):
@@ -60,16 +36,6 @@ def meet(host, node):
         sock.sendto(b"x", (node.ip4, 9))
     wait_for(lambda: any(n["dst"] == host.ip4 and n.get("lladdr") == host.mac for n in node.ip_json("neigh")),
              what=f"{host.name} among the neighbours of {node.name}")
-
-
-def fields(line):
-    """The fields of a log line: key=value, values with blanks quoted."""
-    return {key: quoted or plain for key, quoted, plain in re.findall(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))', line)}
-
-
-def told(agent, event="conflict"):
-    """What an agent has logged about conflicts, a dict a line."""
-    return [fields(line) for line in agent.log().splitlines() if re.match(rf"\S+ \w+ +{event}: ", line)]
 
 
 def wait_told(agent, vip, kind, event="conflict", count=1, timeout_ms=FOUND_MS, **want):
@@ -91,6 +57,21 @@ def kinds(agent):
              if key.startswith("leasehold_conflicts_total{")}
     assert sorted(found) == ["address", "balancer", "host", "node", "probe"]
     return {kind: n for kind, n in found.items() if n}
+
+
+def probes(agent):
+    return agent.metrics()["leasehold_conflict_probes_total"]
+
+
+def defences(agent):
+    return agent.metrics()["leasehold_announcements_total"]
+
+
+def wait_settled(agent, n_vips):
+    """The bursts are over, 6 rounds of each: what is announced now is the defence, and frames that are late after a move have
+    an end, too."""
+    v4_rounds = v6_rounds = 6 * n_vips / 2
+    wait_for(lambda: defences(agent) >= 2 * v4_rounds + v6_rounds, what="the end of the bursts")
 
 
 def in_conflict(agent):
@@ -147,18 +128,17 @@ ANNOUNCEMENTS = {
 def test_who_only_announces_is_found_and_answered(cluster):
     _, vips, holder = cluster.serve()
     v4, v6 = sorted(vips, key=lambda vip: ":" in vip)
-    # The bursts are over, 6 rounds of each: what is announced now is the defence, and late frames have an end, too.
-    wait_for(lambda: holder.metrics()["leasehold_announcements_total"] >= 6 * 2 + 6, what="the end of the bursts")
+    wait_settled(holder, len(vips))
     for count, (form, build) in enumerate(ANNOUNCEMENTS.items()):
         vip, frame = build(v4, v6)
-        before = holder.metrics()["leasehold_announcements_total"]
+        before = defences(holder)
         at = mono_ns()
         send(cluster.lab.client, frame)
         if count != 1:  # the second form tells nothing new
             wait_told(holder, vip, "host", mac=MAC, neighbours="")
             report(form, ms_since(at))
         # Defended at once, or a second after the last time.
-        wait_for(lambda: holder.metrics()["leasehold_announcements_total"] > before, what="the defence")
+        wait_for(lambda: defences(holder) > before, what="the defence")
     assert kinds(holder) == {"host": 2}
 
 
@@ -200,6 +180,7 @@ def test_a_node_without_the_lease_that_answers_is_named(cluster):
     other = cluster.others(holder)[0]
     assert other.stop()[1] == 0
     other.cleanup()
+    wait_settled(holder, len(vips))
     for vip in vips:
         at = mono_ns()
         with configured(other.node, vip):
@@ -207,6 +188,50 @@ def test_a_node_without_the_lease_that_answers_is_named(cluster):
             report(f"another node {vip}", ms_since(at))
             wait_event(service, vip, f"node {other.name}", other.node.mac, holder.name)
     assert kinds(holder) == {"node": 2}
+
+
+def test_a_suspect_is_asked_again_before_its_turn(cluster):
+    """At one question a second the turn of a VIP comes every 12 s; what was heard last time is forgotten by then."""
+    cluster.start_agents(conflict_probe_rate=1)
+    services = cluster.services(12)
+    vips = [vip for service in services for vip in service.wait_vips()]
+    holder = cluster.wait_holder()
+    wait_for(lambda: holder.metrics()["leasehold_vips_held"] == len(vips), what="all VIPs")
+    other = cluster.others(holder)[0]
+    assert other.stop()[1] == 0
+    other.cleanup()
+    with configured(other.node, vips[5]):
+        line = wait_told(holder, vips[5], "node", node=other.name, timeout_ms=60000)
+    assert line["count"] == "2"  # the answer in its turn, and the one for certainty
+    assert len(told(holder)) == 1
+
+
+def announced(host, mac, v4, v6):
+    """Another's round of announcements, in frames of this host, so that the LAN's bridge is not misled."""
+    return [Ether(src=host.mac, dst=ALL) / ARP(op=1, hwsrc=mac, psrc=v4, pdst=v4),
+            Ether(src=host.mac, dst=ALL) / ARP(op=2, hwsrc=mac, psrc=v4, hwdst=mac, pdst=v4),
+            Ether(src=host.mac, dst=ALL_NODES) / IPv6(src=v6, dst="ff02::1", hlim=255) / ICMPv6ND_NA(tgt=v6, R=0, S=0, O=1) /
+            ICMPv6NDOptDstLLAddr(lladdr=mac)]
+
+
+def test_a_round_of_a_node_that_comes_late_accuses_nobody(cluster):
+    """However late; but a node that goes on is named, even if it answers nobody."""
+    _, vips, holder = cluster.serve()
+    v4, v6 = sorted(vips, key=lambda vip: ":" in vip)
+    client, other = cluster.lab.client, cluster.others(holder)[0]
+    wait_settled(holder, len(vips))
+    for _ in range(2):
+        heard, asked = defences(holder), probes(holder)
+        send(client, *announced(client, other.node.mac, v4, v6))
+        wait_for(lambda: defences(holder) >= heard + 3, what="the defence")
+        # Twice a second each in the sweep: so both were asked again for certainty, and the doubt is over.
+        wait_for(lambda: probes(holder) >= asked + 2 * 2 + 6 * 2 * 2, what="time to pass")
+        assert told(holder) == [] and in_conflict(holder) == 0
+    for vip in vips:
+        def still_there():
+            send(client, *announced(client, other.node.mac, v4, v6))
+            return [line for line in told(holder) if (line["vip"], line["kind"], line["node"]) == (vip, "node", other.name)]
+        wait_for(still_there, FOUND_MS / 1000, 0.3, lambda: f"{other} to be named; told: {told(holder)}")
 
 
 def test_two_clusters_with_one_pool_find_each_other(cluster, tmp_path):
@@ -236,9 +261,9 @@ def test_two_clusters_with_one_pool_find_each_other(cluster, tmp_path):
         for where, agent, to in ((service, holder, intruder), (rival, intruder, holder)):
             wait_event(where, vip, to.node.mac, agent.name)
         # A truce: one announcement each 10 s on either side, not a storm.
-        before = [agent.metrics()["leasehold_announcements_total"] for agent in (holder, intruder)]
+        before = [defences(agent) for agent in (holder, intruder)]
         time.sleep(5)
-        after = [agent.metrics()["leasehold_announcements_total"] for agent in (holder, intruder)]
+        after = [defences(agent) for agent in (holder, intruder)]
         assert all(b - a <= 12 for a, b in zip(before, after)), (before, after)
         assert cluster.lease_holder() == holder.name and second.lease_holder() == intruder.name
         second.stop_agents()

@@ -15,7 +15,9 @@ VIP4, VIP6 = "192.0.2.200", "2001:db8::c8"
 TCP, UDP, SCTP = 6, 17, 132
 
 
-PING_IDS = itertools.count(1)  # an earlier ping is a connection that conntrack knows
+# An earlier ping or flow is a connection that conntrack knows: none is like it.  (The kernel takes ports at random, and
+# connections through a VIP stay where they were after a test, too.)
+PING_IDS, UDP_PORTS = itertools.count(1), itertools.cycle(range(22000, 32000))
 
 
 def index_of(host, dev="eth0"):
@@ -97,7 +99,7 @@ def ask_udp(host, vip, port=80, source=None, timeout=3, source_port=0):
         sock = socket.socket(family_of(vip), socket.SOCK_DGRAM)
     with sock:
         sock.settimeout(timeout)
-        sock.bind((source or ("::" if ":" in vip else "0.0.0.0"), source_port))
+        sock.bind((source or ("::" if ":" in vip else "0.0.0.0"), source_port or next(UDP_PORTS)))
         sock.connect((vip, port))
         sock.send(b"there and back")
         text, name, seen, _ = sock.recv(4096).decode().split("|")

@@ -161,10 +161,10 @@ announce: {{ .Values.announce }}
 {{- if eq .Values.announce "bgp" }}
 drain-time: {{ .Values.drainTime }}
 {{- end }}
-{{- if ne (int .Values.announceRate) 1000 }}
+{{- if ne (int .Values.announceRate) 1250 }}
 announce-rate: {{ int .Values.announceRate }}
 {{- end }}
-{{- if ne (int .Values.conflictProbeRate) 20 }}
+{{- if ne (int .Values.conflictProbeRate) 100 }}
 conflict-probe-rate: {{ int .Values.conflictProbeRate }}
 {{- end }}
 ip-mode: {{ .Values.ipMode }}
