@@ -6,6 +6,7 @@ Each suite is one command.  A suite that counts its own cases (cmocka, pytest) i
 case.  The last line is "N passed, N failed, N skipped"; the exit status is 0 only when nothing failed and something ran.
 """
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -20,12 +21,14 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 PYTHON = "/usr/bin/python3"
 SECOND_TRIES_MAX = 5  # more that fail at once are no accident
+SLOWEST = 20  # that many cases are named with their time
 
 
 class Counts:
     def __init__(self):
         self.passed, self.failed, self.skipped = 0, 0, 0
         self.failures, self.skips, self.second_tries = [], [], []
+        self.seconds = []  # (seconds, case)
 
     def fail(self, name):
         self.failed += 1
@@ -37,6 +40,7 @@ class Counts:
         self.failures += other.failures
         self.skips += other.skips
         self.second_tries += other.second_tries
+        self.seconds += other.seconds
 
 
 def run(command, timeout, env=None):
@@ -69,25 +73,24 @@ def one(counts, name, command, timeout=300, env=None):
     bad = re.findall(r"^\[  FAILED  \] (?!\d+ test)(.+)$", out, re.M)
     if status == 0:
         counts.passed += max(cases, 1)
-        print(f"  ok     {name} ({max(cases, 1)}, {took:.1f} s)", flush=True)
+        tell(f"  ok     {name} ({max(cases, 1)}, {took:.1f} s)")
         return
     counts.passed += cases
     for b in sorted(set(bad)) or [""]:
         counts.fail(f"{name} {b}".strip())
-    print(f"  FAILED {name} (status {status}, {took:.1f} s)", flush=True)
-    print(indented("\n".join(out.splitlines()[-60:])), flush=True)
+    tell(f"  FAILED {name} (status {status}, {took:.1f} s)", indented("\n".join(out.splitlines()[-60:])))
 
 
 def read_outcomes(file):
-    """{case: ("passed" | "failed" | "skipped", what pytest said of it)}, as run_suite.py wrote it."""
+    """{case: ("passed" | "failed" | "skipped", what pytest said of it, its seconds)}, as run_suite.py wrote it."""
     found = {}
     for line in file.read_text().splitlines() if file.exists() else []:
         with contextlib.suppress(ValueError):  # the last line of one that was killed
             entry = json.loads(line)
-            outcome, text = found.get(entry["case"], ("", ""))
+            outcome, text, seconds = found.get(entry["case"], ("", "", 0))
             if outcome != "failed":  # a case may pass, and its fixture then fail
                 outcome = entry["outcome"] or outcome
-            found[entry["case"]] = outcome, text + entry["text"]
+            found[entry["case"]] = outcome, text + entry["text"], seconds + entry["seconds"]
     return found
 
 
@@ -100,7 +103,7 @@ def pytest_once(arguments, timeout, env, only=()):
 
 
 def failed_of(found):
-    return [case for case, (outcome, _) in found.items() if outcome == "failed"]
+    return [case for case, (outcome, *_) in found.items() if outcome == "failed"]
 
 
 def pytest(counts, name, arguments, timeout, env=None):
@@ -116,7 +119,8 @@ def pytest(counts, name, arguments, timeout, env=None):
         found = {**found, **second}
     else:
         again = []
-    for case, (outcome, text) in found.items():
+    for case, (outcome, text, seconds) in found.items():
+        counts.seconds.append((seconds, f"{name}: {case}"))
         if outcome == "failed":
             counts.fail(f"{name}: {case}")
         elif outcome == "passed":
@@ -126,12 +130,16 @@ def pytest(counts, name, arguments, timeout, env=None):
             counts.skips.append(f"{name}: {case}: {text}")
     if not found or status not in (0, 1) or (status == 1 and counts.failed == 0):
         counts.fail(f"{name}: pytest ended with status {status}")
-    print(f"  {'FAILED' if counts.failed else 'ok    '} {name} ({counts.passed} passed, {counts.failed} failed,"
-          f" {counts.skipped} skipped, {time.monotonic() - began:.1f} s)", flush=True)
-    for case in again:
-        print(indented(f"first try of {case}\n{first_try[case][1]}"), flush=True)
-    if counts.failed:
-        print(indented("\n".join(out.splitlines()[-200:])), flush=True)
+    tell(f"  {'FAILED' if counts.failed else 'ok    '} {name} ({counts.passed} passed, {counts.failed} failed,"
+         f" {counts.skipped} skipped, {time.monotonic() - began:.1f} s)",
+         *[indented(f"first try of {case}\n{first_try[case][1]}") for case in again],
+         *[indented("\n".join(out.splitlines()[-200:]))] * bool(counts.failed))
+
+
+def tell(*texts):
+    """Prints what belongs together; other threads print, too."""
+    with TELLING:
+        print(*texts, sep="\n", flush=True)
 
 
 def indented(text):
@@ -143,9 +151,16 @@ def build(counts, what, *arguments, timeout=900):
 
 
 def unit_tests(counts, flavour, env=None):
-    for program in sorted((TOP / "build" / flavour / "unit").rglob("test_*")):
-        if program.is_file() and os.access(program, os.X_OK):
-            one(counts, f"{flavour} {program.relative_to(TOP / 'build' / flavour)}", [str(program)], 120, env)
+    """As many at a time as there are processors: they share nothing."""
+    def run_program(program):
+        mine = Counts()
+        one(mine, f"{flavour} {program.relative_to(TOP / 'build' / flavour)}", [str(program)], 120, env)
+        return mine
+
+    found = sorted((TOP / "build" / flavour / "unit").rglob("test_*"))
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for mine in pool.map(run_program, (p for p in found if p.is_file() and os.access(p, os.X_OK))):
+            counts.add(mine)
 
 
 def check(counts, seeds="500"):
@@ -165,45 +180,43 @@ def everything(counts):
     unit_tests(counts, "asan", ASAN)
     one(counts, "fuzzers, half a minute each", ["make", "fuzz", "FUZZ_SECONDS=30"], 1200)
     one(counts, "sanitizers: simulation", ["build/asan/sim", "--seeds", "200"], 600, ASAN)
-    # Two lanes: the suites wait more than they compute, and each makes namespaces of its own.
-    lanes = [threading.Thread(target=run_lane, args=(counts, lane)) for lane in LANES]
-    for lane in lanes:
-        lane.start()
-    for lane in lanes:
-        lane.join()
-
-
-def run_lane(counts, lane):
-    for name, arguments, timeout, env in lane:
-        mine = Counts()
-        try:
-            pytest(mine, name, arguments, timeout, env)
-        except Exception as error:  # a lane must not end silently
-            mine.fail(f"{name}: {error!r}")
-        with LOCK:
+    # The suites wait more than they compute, and each makes namespaces of its own.
+    with concurrent.futures.ThreadPoolExecutor(SUITES_AT_ONCE) as pool:
+        for mine in pool.map(run_suite, SUITES):
             counts.add(mine)
 
 
-LOCK = threading.Lock()
+def run_suite(suite):
+    name, arguments, timeout, env = suite
+    mine = Counts()
+    try:
+        pytest(mine, name, arguments, timeout, env)
+    except Exception as error:  # the other suites are to end
+        mine.fail(f"{name}: {error!r}")
+    return mine
+
+
+TELLING = threading.Lock()
 ASAN = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
 
-# name, pytest arguments, seconds, environment
-LANES = [[
-    ("command line", ["tests/cli"], 300, None),
-    ("in-memory API server", ["tests/fakekube"], 900, None),
+SUITES_AT_ONCE = 2
+# name, pytest arguments, seconds, environment; the longest first, the two on the real API server apart.
+SUITES = [
+    ("end to end, real API server", ["tests/e2e", "-m", "kube and not slow"], 2400, None),
     # The slow cases run on the real server alone.
     ("end to end, in-memory API server", ["tests/e2e", "-m", "fake and not slow"], 2400, None),
+    ("kernel, laboratory", ["tests/netns"], 1200, None),
+    ("end to end, real API server, slow cases", ["tests/e2e", "-m", "kube and slow"], 2400, None),
     ("end to end, sanitizers", [f"tests/e2e/test_{name}.py" for name in ("agent", "failover", "service", "handover", "groups")] +
      ["-m", "fake and not slow"], 1500, {**ASAN, "LEASEHOLD_BIN": str(TOP / "build/asan/leasehold")}),
-    ("Kubernetes client", ["tests/unit/kube"], 600, None),
-    ("chart", ["tests/chart"], 900, None),
-    ("kernel, laboratory", ["tests/netns"], 1200, None),
-], [
-    ("real API server", ["tests/kube", "-m", "not nodes"], 900, None),
-    ("end to end, real API server", ["tests/e2e", "-m", "kube"], 2400, None),
-    ("chaos, a minute", ["tests/chaos"], 300, None),
     ("real nodes", ["tests/kube", "tests/nodes", "-m", "nodes"], 1200, None),
-]]
+    ("Kubernetes client", ["tests/unit/kube"], 600, None),
+    ("real API server", ["tests/kube", "-m", "not nodes"], 900, None),
+    ("in-memory API server", ["tests/fakekube"], 900, None),
+    ("chaos, a minute", ["tests/chaos"], 300, None),
+    ("chart", ["tests/chart"], 900, None),
+    ("command line", ["tests/cli"], 300, None),
+]
 
 
 def main():
@@ -217,6 +230,8 @@ def main():
         if os.geteuid() != 0:
             sys.exit("make test needs root: it makes network namespaces")
         everything(counts)
+    for seconds, case in sorted(counts.seconds, reverse=True)[:SLOWEST]:
+        print(f"  {seconds:5.1f} s {case}")
     for skip in counts.skips:
         print(f"  skipped {skip}")
     for case in counts.second_tries:

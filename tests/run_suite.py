@@ -3,10 +3,12 @@
 """pytest, with what became of each case in a file: `run_suite.py OUTCOMES ONLY PYTEST-ARGUMENTS...`.
 
 OUTCOMES gets lines of JSON while the suite runs: a case's exact name, what became of it ("passed", "failed", "skipped" or
-"", nothing new), and what pytest has to say of it: why it failed or was skipped, what a failed one printed.
+"", nothing new), what pytest has to say of it: why it failed or was skipped, what a failed one printed, and the seconds that it
+took, fixtures included (once it is over).
 ONLY is a JSON list of such names, to run nothing else; "[]" runs all.  Names are compared, never parsed: they hold spaces.
 """
 
+import collections
 import json
 import sys
 
@@ -17,10 +19,10 @@ class Outcomes:
     """A plugin that writes down every outcome."""
 
     def __init__(self, file, only):
-        self.file, self.only, self.failed = file, set(only), set()
+        self.file, self.only, self.failed, self.seconds = file, set(only), set(), collections.Counter()
 
-    def write(self, case, outcome, text):
-        self.file.write(json.dumps({"case": case, "outcome": outcome, "text": text}) + "\n")
+    def write(self, case, outcome, text, seconds=0):
+        self.file.write(json.dumps({"case": case, "outcome": outcome, "text": text, "seconds": seconds}) + "\n")
         self.file.flush()  # a suite that is killed leaves what it has
 
     @pytest.hookimpl(trylast=True)
@@ -36,12 +38,15 @@ class Outcomes:
             self.write(report.nodeid, report.outcome, why(report))
 
     def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] += report.duration
         if report.failed:
             self.failed.add(report.nodeid)
         if report.failed or report.skipped or report.when == "call":
             self.write(report.nodeid, report.outcome, "" if report.passed else why(report))
-        if report.when == "teardown" and report.nodeid in self.failed:
-            self.write(report.nodeid, "", "".join(f"--- {title} ---\n{text}\n" for title, text in report.sections))
+        if report.when == "teardown":
+            printed = report.sections if report.nodeid in self.failed else []
+            self.write(report.nodeid, "", "".join(f"--- {title} ---\n{text}\n" for title, text in printed),
+                       self.seconds[report.nodeid])
 
 
 def why(report):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How tests/run.py counts: second tries, on small suites that pytest really runs, and programs that are not there."""
+"""How tests/run.py counts: second tries and times, on small suites that pytest really runs, and programs."""
 
 import textwrap
 
@@ -124,3 +124,46 @@ def test_a_program_that_was_not_built_fails_and_the_rest_goes_on(tmp_path, capsy
     run.one(counts, "the simulation", [str(tmp_path / "sim"), "--seeds", "1"])
     assert (counts.passed, counts.failures) == (0, ["the simulation"])
     assert "No such file or directory" in capsys.readouterr().out
+
+
+def test_the_time_of_a_case_is_that_of_its_fixtures_too(tmp_path, capsys):
+    counts, _ = tried(tmp_path, capsys, '''
+        import time
+
+        @pytest.fixture
+        def slow():
+            time.sleep(0.2)
+            yield
+            time.sleep(0.2)
+
+        def test_slow(slow):
+            time.sleep(0.2)
+        ''')
+    (slow, name), (quick, other) = sorted(counts.seconds, reverse=True)
+    assert slow >= 0.6 > quick >= 0
+    assert name.startswith("small: ") and names([name, other]) == ["test_slow", "test_that_passes"]
+
+
+def test_a_suite_that_cannot_be_started_has_failed():
+    counts = run.run_suite(("small", ["tests"], 60, {"NOT A WORD": 1}))
+    assert counts.failed == 1 and counts.failures[0].startswith("small: ")
+
+
+def test_every_unit_test_program_counts(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run, "TOP", tmp_path)
+    folder = tmp_path / "build/release/unit/core"
+    folder.mkdir(parents=True)
+    for n in range(12):
+        program = folder / f"test_{n:02}"
+        last = "[  FAILED  ] test_wrong' >&2; exit 1" if n in (3, 7) else "[  PASSED  ] 5 test(s).'"
+        program.write_text(f"#!/bin/sh\necho '{last}\n")
+        program.chmod(0o755)
+    (folder / "test_no_program.d").touch()
+    counts = run.Counts()
+    run.unit_tests(counts, "release")
+    assert (counts.passed, counts.failures) == (50, [f"release unit/core/test_{n} test_wrong" for n in ("03", "07")])
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 14  # a line each, and what the two said
+    for n in ("03", "07"):
+        at = next(i for i, line in enumerate(out) if line.startswith(f"  FAILED release unit/core/test_{n}"))
+        assert out[at + 1] == "    [  FAILED  ] test_wrong"

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks the layers: `make check-layers`.  The table is in rules.py.
 
-From the preprocessor (cc -M), for every source and header:
+From the compiler, for every source and header.  For a source the build has asked already: its .d tells, where it is newer than
+all the files that it names.
     include     a file of ours that the module may not reach, directly or through others
     library     a library's header that the module may not reach, or a second file for a library that one file holds
     header      a pure module's own #include <...> that is not on its list
@@ -39,11 +40,29 @@ def run(command, cwd, text=None):
     return subprocess.run(command, cwd=cwd, input=text, capture_output=True, text=True, check=False)
 
 
+NAMES = {}  # (object, st_mtime_ns): the cells of each line that nm prints for it
+
+
+def read_names(objects):
+    """Fills NAMES for [(object, st_mtime_ns)], in one run of nm for those that are new."""
+    new = {obj: [] for obj, changed_ns in objects if (obj, changed_ns) not in NAMES}
+    if not new:
+        return
+    out = run(["nm", "-A", "-f", "sysv", *new], None)
+    if out.returncode != 0:
+        sys.exit(out.stderr)
+    for line in out.stdout.split("\n"):
+        obj, _, rest = line.partition(":")
+        cells = [cell.strip() for cell in rest.split("|")]
+        if len(cells) >= 7:
+            new[obj].append(cells)
+    NAMES.update((key, new[key[0]]) for key in objects if key[0] in new)
+
+
 @functools.lru_cache(maxsize=None)
-def nm(obj, changed_ns):
-    """What nm says of an object as it was at that time."""
-    del changed_ns
-    return run(["nm", "-f", "sysv", obj], None).stdout.split("\n")
+def libraries_of(name):
+    """The libraries that a header is of."""
+    return frozenset(library for library, pattern, _, _ in rules.LIBRARIES if pattern.search(name))
 
 
 def default_cppflags():
@@ -62,6 +81,7 @@ class Checker:
         self.findings = []
         self.unbuilt = 0
         self.library_files = {}
+        self.times = {}
 
     def find(self, place, rule, what):
         self.findings.append((place, rule, what))
@@ -78,22 +98,43 @@ class Checker:
 
     # ---- the preprocessor ----
 
-    def reached(self, path):
-        """(our files, foreign files) that a file includes, all the way down; None when it does not preprocess."""
-        out = run([*self.cc, *self.cppflags, "-std=gnu11", "-M", "-x", "c", "-"], self.top, f'#include "{path}"\n')
-        if out.returncode != 0:
+    def ask(self, path, times, *flags):
+        """What the compiler says of a file that includes 'path' so many times; stdout is like a .d."""
+        return run([*self.cc, *self.cppflags, "-std=gnu11", *flags, "-MT", "-", "-x", "c", "-"], self.top,
+                   f'#include "{path}"\n' * times)
+
+    def written(self, name):
+        """When a file was last written, in ns; None when it is not there."""
+        if name not in self.times:
+            place = self.top / name
+            self.times[name] = place.stat().st_mtime_ns if place.exists() else None
+        return self.times[name]
+
+    def split(self, rules_text):
+        """(our files, foreign files) of the first rule of a .d: all that is included, however deep."""
+        first = re.split(r"(?<!\\)\n", rules_text, maxsplit=1)[0]
+        names = first.split(":", 1)[1].replace("\\\n", " ").split()
+        ours = [os.path.normpath(name) for name in names if name[0] not in "-/"]
+        return ours, [name for name in names if name[0] == "/"]
+
+    def built(self, path):
+        """What a source includes, as the build has seen it; None when it has not, or a file was changed since."""
+        told = self.object_of(path).with_suffix(".d")
+        if not told.exists():
+            return None
+        ours, foreign = self.split(told.read_text(encoding="utf-8"))
+        times = [self.written(name) for name in (path, *ours, *foreign)]
+        # By -MMD it would have no foreign files.
+        if not foreign or None in times or max(times) >= told.stat().st_mtime_ns:
+            return None
+        return ours, foreign
+
+    def reached(self, path, out):
+        """(our files, foreign files) in what the compiler said; None when it does not preprocess."""
+        if not out.stdout:
             self.find(path, "include", "does not preprocess: " + out.stderr.strip().split("\n")[0])
             return None
-        names = out.stdout.split(":", 1)[1].replace("\\\n", " ").split()
-        ours, foreign = [], []
-        for name in names:
-            if name == "-":
-                continue
-            if name.startswith("/"):
-                foreign.append(name)
-            else:
-                ours.append(os.path.normpath(name))
-        return ours, foreign
+        return self.split(out.stdout)
 
     def check_includes(self, path, module, reached):
         ours, foreign = reached
@@ -101,8 +142,9 @@ class Checker:
             other_module = rules.module_of(other)
             if other != path and other_module not in rules.MAY_INCLUDE[module]:
                 self.find(path, "include", f"{module} may not reach {other} ({other_module or 'not a module'})")
-        for name, pattern, modules, single in rules.LIBRARIES:
-            if not any(pattern.search(f) for f in foreign):
+        libraries = frozenset().union(*map(libraries_of, foreign))
+        for name, _, modules, single in rules.LIBRARIES:
+            if name not in libraries:
                 continue
             if module not in modules:
                 self.find(path, "library", f"{module} may not reach {name}")
@@ -119,9 +161,7 @@ class Checker:
             if name not in rules.PURE_HEADERS:
                 self.find(path, "header", f"{line.strip()} in a pure module")
 
-    def check_alone(self, path):
-        out = run([*self.cc, *self.cppflags, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c", "-"],
-                  self.top, f'#include "{path}"\n#include "{path}"\n')
+    def check_alone(self, path, out):
         if out.returncode != 0:
             errors = [line for line in out.stderr.split("\n") if "error" in line] or [out.stderr]
             self.find(path, "alone", errors[0])
@@ -163,16 +203,19 @@ class Checker:
     def object_of(self, path):
         return self.build / (path[:-2] + ".o")
 
+    def object_key(self, path):
+        """(object, when it was written) of a source, None when there is none or an old one."""
+        obj = self.object_of(path)
+        when = self.written(obj)
+        return None if when is None or when < self.written(path) else (str(obj), when)
+
     def symbols(self, path):
         """([undefined names], [(defined global name)], [(writable name)]) of a source's object, None if not built."""
-        obj = self.object_of(path)
-        if not obj.exists() or obj.stat().st_mtime < (self.top / path).stat().st_mtime:
+        key = self.object_key(path)
+        if key is None:
             return None
         undefined, defined, writable = [], [], []
-        for line in nm(str(obj), obj.stat().st_mtime_ns):
-            cells = [cell.strip() for cell in line.split("|")]
-            if len(cells) < 7:
-                continue
+        for cells in NAMES[key]:
             name, kind, section = cells[0], cells[2], cells[6]
             if kind in "Uw":
                 undefined.append(name)
@@ -204,7 +247,7 @@ class Checker:
         found = self.symbols(path)
         if found is None:
             if wanted_pure:
-                self.find(path, "pure", f"{self.object_of(path).relative_to(self.top)} is missing or old: build first")
+                self.find(path, "pure", f"{os.path.relpath(self.object_of(path), self.top)} is missing or old: build first")
             self.unbuilt += not wanted_pure
             return
         undefined, defined, writable = found
@@ -229,13 +272,18 @@ class Checker:
         module = rules.module_of(path)
         text = (self.top / path).read_text(encoding="utf-8")
         self.check_lengths(path, text)
-        if path.endswith(".h"):
-            self.check_alone(path)
+        header = path.endswith(".h")
+        if header:
+            said = self.ask(path, 2, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-MD", "-MF", "-")
+            self.check_alone(path, said)
         if module is None:
             return
         if module in rules.PURE_MODULES:
             self.check_headers(path, text)
-        reached = self.reached(path)
+        if header:
+            reached = self.reached(path, said)
+        else:
+            reached = self.built(path) or self.reached(path, self.ask(path, 1, "-M"))
         if reached is not None:
             self.check_includes(path, module, reached)
 
@@ -249,6 +297,7 @@ class Checker:
         for paths in self.library_files.values():
             paths.sort()
         self.check_single()
+        read_names([key for key in map(self.object_key, sources) if key])
         pure = self.pure_names(sources)
         for path in sources:
             if path in files:

@@ -29,7 +29,8 @@ def function_of(lines):
     return "void planted(void);\nvoid planted(void)\n{\n" + "\t;\n" * (lines - 2) + "}\n"
 
 
-# (what, rule or OK, {path: text}); the first path is the one that must be named.
+# (what, rule or OK, {path: text}); the first path is the one that must be named.  (text, text): as it was built, and as it was
+# changed since, None for a file that was taken away.
 PLANTED = (
     ("base reaches nothing of ours", "include", {"agent/base/planted.c": include('"agent/core/pool.h"')}),
     ("election does not reach the core", "include", {"election/planted.c": include('"agent/core/sort.h"')}),
@@ -55,6 +56,20 @@ PLANTED = (
         "netlink/bpf/planted.c": include('"netlink/planted.h"'), "netlink/planted.h": "#pragma once\n"}),
     ("and that it may", OK, {"netlink/bpf/planted.c": include('"netlink/gate.h"')}),
     ("what does not exist", "include", {"agent/planted.c": include('"agent/base/gone.h"')}),
+
+    ("an include that is newer than the build", "include", {"netlink/planted.c": (include(), include('"agent/core/diff.h"'))}),
+    ("one in a header, newer than the build", "include", {
+        "netlink/planted.c": include('"netlink/planted.h"'),
+        "netlink/planted.h": ("#pragma once\n", '#pragma once\n#include "agent/core/diff.h"\n')}),
+    ("a library that is newer than the build", "library", {"agent/planted.c": (include(), include("<jansson.h>"))}),
+    ("a header taken away since the build", "include", {
+        "agent/planted.c": include('"agent/planted.h"'), "agent/planted.h": ("#pragma once\n", None)}),
+    ("an include taken away since the build", OK, {"netlink/planted.c": (include('"agent/core/diff.h"'), include())}),
+    ("what the build has found is believed", "include", {
+        "netlink/planted.c": include(),
+        "build/netlink/planted.d": ("", "it: netlink/planted.c agent/core/diff.h \\\n /usr/include/stdlib.h\n")}),
+    ("unless it tells of our files alone", "library", {
+        "agent/planted.c": include("<jansson.h>"), "build/agent/planted.d": ("", "it: agent/planted.c\n")}),
 
     ("jansson in the shell", "library", {"agent/planted.c": include("<jansson.h>")}),
     ("libcurl in the shell", "library", {"agent/planted.c": include("<curl/curl.h>")}),
@@ -138,43 +153,49 @@ def copy_tree(top, build, to):
     for folder in ("agent/base", "agent/core", "election"):
         target = pathlib.Path(to, "build", folder)
         target.mkdir(parents=True)
-        for obj in pathlib.Path(top, build, folder).glob("*.o"):
-            shutil.copy2(obj, target)
+        for built in pathlib.Path(top, build, folder).glob("*.[od]"):
+            shutil.copy2(built, target)
 
 
 def compile_object(tree, cc, flags, path):
     obj = pathlib.Path(tree, "build", path[:-2] + ".o")
     obj.parent.mkdir(parents=True, exist_ok=True)
-    out = check_layers.run([*cc.split(), *flags, "-std=gnu11", "-O2", "-w", "-fPIE", "-c", "-o", str(obj), path], tree)
-    return obj if out.returncode == 0 else None
+    return check_layers.run([*cc.split(), *flags, "-std=gnu11", "-O2", "-w", "-fPIE", "-MD", "-c", "-o", str(obj), path],
+                            tree).returncode == 0
+
+
+def write(place, text):
+    """None takes the file away."""
+    if text is None:
+        place.unlink(missing_ok=True)
+    else:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
 
 
 def plant(tree, cc, flags, case):
     """Returns what is wrong with the outcome, None if all is well."""
     _, rule, files = case
-    made, saved = [], {}
-    for path, text in files.items():
-        place = pathlib.Path(tree, path)
-        if text is None:
-            continue
-        if place.exists():
-            saved[place] = place.read_text(encoding="utf-8")
-        place.write_text(text, encoding="utf-8")
-        made.append(place)
-    for path, text in files.items():
-        if text is not None and path.endswith(".c") and "unbuilt" not in path and not path.startswith("tests/"):
-            obj = compile_object(tree, cc, flags, path)
-            if obj is None and rule not in ("include",):
-                return f"{path} does not compile"
-            made.append(obj)
-    checker = check_layers.Checker(tree, cc, "build", flags)
-    findings = checker.check(set(files))
-    for place in made:
-        if place and place not in saved:
-            place.unlink()
-    for place, text in saved.items():
-        place.write_text(text, encoding="utf-8")
-        compile_object(tree, cc, flags, str(place.relative_to(tree)))
+    texts = {path: text if isinstance(text, tuple) else (text, text) for path, text in files.items() if text is not None}
+    places = {path: pathlib.Path(tree, path) for path in texts}
+    saved = {path: place.read_text(encoding="utf-8") if place.exists() else None for path, place in places.items()}
+    compiled = [path for path in texts if path.endswith(".c") and "unbuilt" not in path and not path.startswith("tests/")]
+    for path, (built, _) in texts.items():
+        write(places[path], built)
+    for path in compiled:
+        if not compile_object(tree, cc, flags, path) and rule != "include":
+            return f"{path} does not compile"
+    for path, (built, since) in texts.items():
+        if since != built:
+            write(places[path], since)
+    findings = check_layers.Checker(tree, cc, "build", flags).check(set(files))
+    for path, text in saved.items():
+        write(places[path], text)
+    for path in compiled:
+        for kind in (".o", ".d"):
+            pathlib.Path(tree, "build", path).with_suffix(kind).unlink(missing_ok=True)
+        if saved[path] is not None:
+            compile_object(tree, cc, flags, path)
     if rule is OK:
         return None if not findings else f"found {findings}"
     first = next(iter(files))
