@@ -149,6 +149,7 @@ void agent_place(struct agent *a, mono_t now)
 
 	a->place_again = false;
 	a->fence_again = true;
+	a->publish.again = true; /* of why a VIP has no interface Services are told */
 	moved = vips_place(&a->vips, link_watch_state(a->kernel.links), &a->interfaces.rules, now);
 	own_record_links(a);
 	place_groups(a, now);

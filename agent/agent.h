@@ -150,7 +150,7 @@ struct agent {
 	mono_t trim_at;	     /* memory that planning took is given back then */
 
 	mono_t led_at;	     /* when a group was first held in this run; 0 = never */
-	mono_t adopt_until;  /* leftovers of an earlier run have expired */
+	mono_t adopt_until;  /* what an earlier run of this node allowed is over; its addresses may live longer */
 	mono_t started;
 	bool place_again;    /* links or VIPs have changed */
 	uint64_t wires;	     /* wires_digest(), as last placed by */

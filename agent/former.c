@@ -26,7 +26,8 @@ void former_note(struct agent *a, const char *holder, mono_t now)
 {
 	struct former *f = &a->former;
 	/* It refreshed its addresses last before it died, and its Lease has run out since. */
-	int64_t left_ms = (int64_t)kernel_lifetime_s(&a->kernel, a->vips.n) * MS_PER_S - (a->cfg->lease_ms - a->cfg->renew_ms);
+	int64_t lifetime_ms = (int64_t)kernel_lifetime_s(&a->kernel, a->vips.n * PLACE_MAX) * MS_PER_S; /* at most */
+	int64_t left_ms = lifetime_ms - (a->cfg->lease_ms - a->cfg->renew_ms);
 	struct former_node node = { .until = mono_add_ms(now, left_ms + SLACK_MS) };
 
 	if (!a->dataplane.on || !lease_node(holder, node.name, sizeof(node.name)) ||

@@ -46,8 +46,8 @@ mono_t former_gate_step(struct agent *a, mono_t now)
 
 	if (!a->vips.routed || g->busy || g->gone)
 		return MONO_NEVER;
-	if (is_needed(link_watch_state(a->kernel.links)) && mono_before(now, a->adopt_until))
-		return a->adopt_until;
+	if (is_needed(link_watch_state(a->kernel.links)))
+		return MONO_NEVER; /* that the last address has gone wakes the loop */
 	if (mono_before(now, g->retry_at))
 		return g->retry_at;
 	g->job = (struct worker_job){ .run = run, .done = done };

@@ -189,6 +189,7 @@ int group_new(struct agent *a, unsigned int number, const struct ip *ip, struct 
 	if (r == 0)
 		r = leader_init(&g->leader, a->client, &cfg, a->cfg->ns, name, &ops, g, err);
 	if (r < 0) {
+		gates_group_free(&a->gates, g->gate_group);
 		group_free(g);
 		return r;
 	}
@@ -201,7 +202,6 @@ void group_free(struct group *g)
 {
 	if (!g)
 		return;
-	gates_group_free(&g->agent->gates, g->gate_group);
 	lease_view_remove(&g->agent->lease_view, &g->leader);
 	leader_fini(&g->leader);
 	free(g);

@@ -41,5 +41,5 @@ bool group_ended(const struct group *g);
 /* This node holds the group and is not stopping. */
 bool group_holds(const struct group *g, mono_t now);
 
-/* Ends the adoption when it is known that another node holds, or at the time when any leftover has expired. */
+/* Ends the adoption when it is known that another node holds, or when nothing is left of what the earlier run allowed. */
 void group_adopt(struct group *g, mono_t now);

@@ -60,6 +60,7 @@ static void drop_group(struct agent *a, unsigned int index)
 
 	forget_probes(a, index);
 	forget_probes(a, last);
+	gates_group_free(&a->gates, a->groups[index]->gate_group);
 	group_free(a->groups[index]);
 	if (index != last) {
 		a->groups[index] = a->groups[last];

@@ -49,6 +49,7 @@ static void guard_done(struct worker_job *job)
 	struct guard *g = j->g;
 
 	g->busy = false;
+	g->jobs++;
 	if (j->result < 0 && !text_eq(g->problem, j->err.text))
 		log_event(j->result == -EOPNOTSUPP ? LOG_WARN : LOG_ERROR, "guard_not_set",
 			  "other interfaces of this node may answer ARP for VIPs; set net.ipv4.conf.all.arp_ignore=1",

@@ -31,6 +31,7 @@ struct guard {
 	struct arp_home *put; /* malloc; as the kernel has them; sorted */
 	size_t n_put, cap_put;
 	mono_t retry_at;
+	uint64_t jobs; /* that have ended */
 	char problem[ERR_TEXT_MAX]; /* "" = none */
 };
 

@@ -92,11 +92,12 @@ static int change_several(struct addr_job *j, struct addr_op *ops, size_t n, str
 	return r;
 }
 
-/* Whether somebody else has put it there must be looked for where an address of the kind was seen, or has turned up. */
-static int put_seen(struct addr_job *j, struct addr_op *op, struct err_info *err)
+/* Whether somebody else has put it there must be looked for where an address of the kind was seen, or has turned up.
+ * down: why that is not tried any more, 0 = it is. */
+static int put_seen(struct addr_job *j, struct addr_op *op, int down, struct err_info *err)
 {
 	if (op->kind == ADDR_OP_ADD && op->result == -EEXIST)
-		op->result = addr_if_put(j->sock, op->addr.ifindex, &op->addr.ip, j->valid_s, err);
+		op->result = down < 0 ? down : addr_if_put(j->sock, op->addr.ifindex, &op->addr.ip, j->valid_s, err);
 	return op->result;
 }
 
@@ -113,6 +114,7 @@ static void note_failed(struct addr_job *j, const struct addr_op *op, const stru
 static int addr_run_some(struct addr_job *j, struct addr_op *ops, size_t n, int down)
 {
 	struct err_info several = ERR_INFO_INIT;
+	int r = down;
 
 	if (down == 0)
 		IGNORE(change_several(j, ops, n, &several)); /* the operations have it */
@@ -121,12 +123,12 @@ static int addr_run_some(struct addr_job *j, struct addr_op *ops, size_t n, int 
 
 		if (down < 0)
 			ops[i].result = down;
-		else if (put_seen(j, &ops[i], &err) < 0)
+		else if (put_seen(j, &ops[i], r, &err) < 0)
 			note_failed(j, &ops[i], &err);
 		if (ops[i].result == -ETIMEDOUT)
-			down = ops[i].result; /* the others would wait as long, each */
+			r = ops[i].result; /* the others would wait as long, each */
 	}
-	return down;
+	return r;
 }
 
 static void addr_run(struct worker_job *job)
@@ -139,6 +141,8 @@ static void addr_run(struct worker_job *job)
 	addr_flush(j, j->stale, j->n_stale); /* before an address comes back */
 	if (!j->sock)
 		r = nlsock_new(NETLINK_ROUTE, &j->sock, &j->err);
+	if (r < 0 && j->n_ops > 0)
+		j->failed = j->ops[0].addr.ip;
 	for (size_t i = 0, n; i < j->n_ops; i += n) {
 		n = j->n_ops - i < ADDR_IF_CHANGES_MAX ? j->n_ops - i : ADDR_IF_CHANGES_MAX;
 		r = addr_run_some(j, &j->ops[i], n, r);

@@ -36,10 +36,12 @@ static void on_signal(void *ctx, uint32_t events)
 static void on_nat_worker(void *ctx, uint32_t events)
 {
 	struct agent *a = ctx;
+	uint64_t before = a->guard.jobs + a->tables.lost;
 
 	(void)events;
 	worker_dispatch(a->nat_worker);
-	agent_look_again(a);
+	if (a->guard.jobs + a->tables.lost != before) /* the data plane tells by itself */
+		agent_look_again(a);
 }
 
 static void on_addr_worker(void *ctx, uint32_t events)
@@ -95,6 +97,7 @@ static void on_kernel_changed(void *ctx)
 	struct agent *a = ctx;
 
 	links_dispatch(a);
+	agent_look_again(a);
 	a->publish.again = true;
 }
 

@@ -224,7 +224,7 @@ size_t vips_refresh_live(struct vips *v, struct kernel *k, bool (*answers)(void 
 		vip->known = true;
 		if (before && !there)
 			kernel_forget(k, &vip->ip);
-		live = vip->ready && answers(ctx, vip);
+		live = answers(ctx, vip) && vip->ready; /* asked in any case: the gate is brought in line, too */
 		if (live != vip->live) {
 			const struct link *l = link_find(link_watch_state(k->links), vip_home(vip));
 

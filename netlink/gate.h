@@ -9,8 +9,8 @@
 
 #include <linux/types.h>
 
-#define GATE_VIPS_MAX 8192 /* entries of the map, preallocated: a refresh must not need memory */
-#define GATE_GROUPS_MAX 1024 /* rows */
+#define GATE_VIPS_MAX 8192   /* entries, allocated when set */
+#define GATE_GROUPS_MAX 1024 /* rows, there from the start: a renewal must not need memory */
 #define GATE_GROUP_NONE 0xffffffffU /* no row: shut */
 #define GATE_MAC_LEN 6
 #define GATE_ALSO_MAX 4 /* further interfaces that carry a VIP */
@@ -20,7 +20,7 @@ struct gate_key {
 	__u8 addr[16];
 };
 
-/* By a number that the agent gives each group.  Each field is read and written in one piece. */
+/* By a number that the agent gives each group.  Changed in place, each field in one piece (the kernel copies aligned words). */
 struct gate_group {
 	__u64 arp_until; /* ARP and ND for its VIPs pass until then */
 	__u64 ip_until;	 /* IP to them (ingress) and from them (egress) passes until then */

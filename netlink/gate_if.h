@@ -49,7 +49,7 @@ MUST_USE int gate_if_set_group(const struct gate_if *g, uint32_t group, const st
 /* -ENOENT: no such row. */
 MUST_USE int gate_if_get_group(const struct gate_if *g, uint32_t group, struct gate_group *ret, struct err_info *err);
 
-/* -E2BIG: more than GATE_VIPS_MAX VIPs. */
+/* -E2BIG: more than GATE_VIPS_MAX VIPs; -ENOMEM: the former entry stands. */
 MUST_USE int gate_if_set(const struct gate_if *g, const struct ip *vip, const struct gate_entry *e, struct err_info *err);
 /* Absent is success. */
 MUST_USE int gate_if_unset(const struct gate_if *g, const struct ip *vip, struct err_info *err);

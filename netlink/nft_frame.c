@@ -3,6 +3,7 @@
  * files *_if.c talk to the kernel. */
 #include "netlink/nft_frame.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
@@ -14,8 +15,9 @@
 #include "agent/base/text.h"
 #include "netlink/attr_walk.h"
 
-/* What a message of elements has besides them; names of ours have no more than 16 bytes. */
+/* What a message of elements has besides them. */
 #define LIST_ROOM 64
+#define NAME_MAX_LEN 16 /* NUL included */
 
 /* The attribute that names the table, wherever one is named within. */
 #define TABLE_ATTR 1
@@ -162,6 +164,7 @@ static int open_list(struct nft_elements *e)
 {
 	struct nlmsghdr *nlh = nft_frame_message(e->b, e->table, NFT_MSG_NEWSETELEM, NLM_F_CREATE, LIST_ROOM + e->room);
 
+	assert(strlen(e->table->name) < NAME_MAX_LEN && strlen(e->set->name) < NAME_MAX_LEN);
 	if (!nlh)
 		return -ENOSPC;
 	mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_TABLE, e->table->name);

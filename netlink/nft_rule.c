@@ -4,11 +4,13 @@
 
 #include <stdio.h> /* first: libnftnl/expr.h needs it and does not say so */
 
+#include <assert.h>
 #include <errno.h>
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
 #include <linux/netfilter/nf_tables.h>
 
+#include "agent/base/text.h"
 #include "netlink/nat_udata.h"
 
 struct nft_rule nft_rule_begin(const struct nft_table *t, const char *chain, const char *comment)
@@ -50,6 +52,7 @@ struct nftnl_expr *nft_rule_append(struct nft_rule *r, const char *name, const s
 		r->error = r->error ? r->error : -ENOMEM;
 		return NULL;
 	}
+	assert(n == 0 || !text_eq(name, "counter")); /* its attributes have 64 bits: libnftnl would read beyond 'v' */
 	for (size_t i = 0; i < n; i++)
 		nftnl_expr_set_u32(e, values[i].attr, values[i].v);
 	nftnl_rule_add_expr(r->rule, e);

@@ -25,7 +25,7 @@ struct nft_rule {
 /* Between these two its expressions are put.  comment NULL: none.  The end appends it to the batch as its chain's last, but
  * after an error, and returns that; -ENOSPC: the batch is full and is as before. */
 struct nft_rule nft_rule_begin(const struct nft_table *t, const char *chain, const char *comment);
-int nft_rule_end(struct nft_rule *r, struct batch *b);
+MUST_USE int nft_rule_end(struct nft_rule *r, struct batch *b);
 
 /* ---- any expression ---- */
 

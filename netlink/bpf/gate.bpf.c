@@ -63,15 +63,17 @@ struct nd {
 _Static_assert(sizeof(struct arp) == 28, "without holes");
 _Static_assert(sizeof(struct nd) == 24, "without holes");
 
+/* Not preallocated: the memory of a replaced entry would be used again at once, and a packet that had found it would be judged
+ * by what another VIP may. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, GATE_VIPS_MAX);
 	__type(key, struct gate_key);
 	__type(value, struct gate_entry);
 } gate_vips SEC(".maps");
 
-/* An array, for its rows are changed in place.  A preallocated hash uses the memory of a replaced row again at once, and a
- * packet that had found it would be judged by another group's. */
+/* An array: all memory that a renewal needs is there. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, GATE_GROUPS_MAX);

@@ -3,6 +3,8 @@ comes back."""
 
 import contextlib
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +47,28 @@ def test_a_dead_or_frozen_holder_is_silent_at_its_deadline(cluster, how):
     cluster.settle_on(vips, new)
     cluster.only_answers(vips, new)
     assert service.vips() == vips and cluster.lease_holder() == new.name
+
+
+def test_the_gate_of_an_earlier_run_stays_as_long_as_its_addresses(cluster, tmp_path):
+    """A run whose VIPs are routed takes it away, but not while the VIPs that another one left can be asked for here."""
+    _, vips, holder = cluster.serve()
+    node, vip = holder.node, next(vip for vip in vips if ":" not in vip)
+    with cluster.observed(vips) as seen:
+        holder.kill9()
+        # Thousands of addresses live longer than two; and without the API nothing takes them away.
+        node.ip("address", "change", f"{vip}/32", "dev", "eth0", "metric", "19528", "noprefixroute", "valid_lft", "8",
+                "preferred_lft", "8")
+        away = tmp_path / "away"
+        away.write_text(re.sub(r"(server: *\S+:)\d+", r"\g<1>1", Path(str(holder.flags["kubeconfig"])).read_text()))
+        holder.start(announce="bgp", interface=None, kubeconfig=str(away))
+        cluster.settle_on_wire(vips, cluster.wait_holder(but=holder))
+        assert vip in node.addresses()
+        wait_for(lambda: vip not in node.addresses(), PATIENCE_S, what="the address to expire")
+        wait_for(lambda: "bpf" not in node.run(["tc", "filter", "show", "dev", "eth0", "ingress"]), PATIENCE_S,
+                 what="the gate to be taken away")
+        seen.wait_answers()
+        seen.stop()
+    one_answerer(seen)
 
 
 def test_a_frozen_holder_that_wakes_later_says_nothing(cluster):

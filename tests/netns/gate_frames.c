@@ -445,7 +445,7 @@ static void test_map(void **state)
 	assert_int_equal(info.key_size, sizeof(struct gate_key));
 	assert_int_equal(info.value_size, sizeof(struct gate_entry));
 	assert_int_equal(info.max_entries, GATE_VIPS_MAX);
-	assert_int_equal(info.map_flags & BPF_F_NO_PREALLOC, 0);
+	assert_int_equal(info.map_flags & BPF_F_NO_PREALLOC, BPF_F_NO_PREALLOC);
 	assert_int_equal(bpf_obj_get_info_by_fd(kernel.groups, &info, &len), 0);
 	assert_int_equal(info.type, BPF_MAP_TYPE_ARRAY);
 	assert_int_equal(info.value_size, sizeof(struct gate_group));
