@@ -159,6 +159,7 @@ static void table_put(struct candidates *c, const struct kube_lease *l, const st
 	row->c.rank = r->rank;
 	row->c.weight = r->weight;
 	row->c.leaving = r->leaving;
+	row->c.drain = r->drain;
 	row->c.marked = false;
 	memcpy(row->c.busiest, r->busiest, sizeof(row->c.busiest));
 	row->c.n_busiest = r->n_busiest;
@@ -257,7 +258,7 @@ const struct lease_view_ops candidates_view_ops = { on_begin, on_put, on_gone, o
 
 static bool same_record(const struct kube_record *a, const struct kube_record *b)
 {
-	return a->rank == b->rank && a->weight == b->weight && a->leaving == b->leaving && a->n_macs == b->n_macs &&
+	return a->rank == b->rank && a->weight == b->weight && a->leaving == b->leaving && a->drain == b->drain && a->n_macs == b->n_macs &&
 	       a->n_addresses == b->n_addresses && a->n_busiest == b->n_busiest && a->n_answers == b->n_answers &&
 	       memcmp(a->macs, b->macs, a->n_macs * sizeof(a->macs[0])) == 0 &&
 	       memcmp(a->addresses, b->addresses, a->n_addresses * sizeof(a->addresses[0])) == 0 &&
@@ -360,50 +361,51 @@ mono_t candidates_step(struct candidates *c, mono_t now)
 	return c->busy ? MONO_NEVER : c->next_at;
 }
 
+/* 'is' is part of c->want. */
+static void want_number(struct candidates *c, uint32_t *is, uint32_t number)
+{
+	if (number == *is)
+		return;
+	*is = number;
+	say_now(c);
+}
+
+/* Likewise a list of n in 'bytes', and how many it has. */
+static void want_list(struct candidates *c, void *is, const void *list, size_t bytes, size_t *n_is, size_t n)
+{
+	if (n == *n_is && memcmp(is, list, bytes) == 0)
+		return;
+	memcpy(is, list, bytes);
+	*n_is = n;
+	say_now(c);
+}
+
 void candidates_macs(struct candidates *c, uint8_t (*macs)[LINK_MAC_LEN], size_t n)
 {
 	n = n < CANDIDATE_MACS_MAX ? n : CANDIDATE_MACS_MAX;
-	if (n == c->want.n_macs && memcmp(c->want.macs, macs, n * sizeof(macs[0])) == 0)
-		return;
-	memcpy(c->want.macs, macs, n * sizeof(macs[0]));
-	c->want.n_macs = n;
-	say_now(c);
+	want_list(c, c->want.macs, macs, n * sizeof(macs[0]), &c->want.n_macs, n);
 }
 
 void candidates_addresses(struct candidates *c, const struct ip *addresses, size_t n)
 {
 	n = n < CANDIDATE_ADDRESSES_MAX ? n : CANDIDATE_ADDRESSES_MAX;
-	if (n == c->want.n_addresses && memcmp(c->want.addresses, addresses, n * sizeof(*addresses)) == 0)
-		return;
-	memcpy(c->want.addresses, addresses, n * sizeof(*addresses));
-	c->want.n_addresses = n;
-	say_now(c);
+	want_list(c, c->want.addresses, addresses, n * sizeof(*addresses), &c->want.n_addresses, n);
 }
 
 void candidates_rank(struct candidates *c, unsigned int rank)
 {
-	if (rank == c->want.rank)
-		return;
-	c->want.rank = rank;
-	say_now(c);
+	want_number(c, &c->want.rank, rank);
 }
 
 void candidates_weight(struct candidates *c, unsigned int weight)
 {
-	if (weight == c->want.weight)
-		return;
-	c->want.weight = weight;
-	say_now(c);
+	want_number(c, &c->want.weight, weight);
 }
 
 void candidates_busiest(struct candidates *c, const struct ip *vips, size_t n)
 {
 	n = n < CANDIDATE_BUSIEST_MAX ? n : CANDIDATE_BUSIEST_MAX;
-	if (n == c->want.n_busiest && memcmp(c->want.busiest, vips, n * sizeof(*vips)) == 0)
-		return;
-	memcpy(c->want.busiest, vips, n * sizeof(*vips));
-	c->want.n_busiest = n;
-	say_now(c);
+	want_list(c, c->want.busiest, vips, n * sizeof(*vips), &c->want.n_busiest, n);
 }
 
 bool candidates_introduced(const struct candidates *c, const char *version)
@@ -411,11 +413,12 @@ bool candidates_introduced(const struct candidates *c, const char *version)
 	return c->found && lease_version_older(c->macs_since, version);
 }
 
-void candidates_leaving(struct candidates *c, bool leaving)
+void candidates_leaving(struct candidates *c, bool leaving, uint32_t drain)
 {
-	if (leaving == c->want.leaving)
+	if (leaving == c->want.leaving && drain == c->want.drain)
 		return;
 	c->want.leaving = leaving;
+	c->want.drain = drain;
 	say_now(c);
 }
 
@@ -541,9 +544,7 @@ enum candidate_says candidates_answer_of(const struct candidates *c, const char 
 	for (size_t i = 0; i < c->n_rows; i++) {
 		const struct candidate *k = &c->rows[i]->c;
 
-		if (!text_eq(k->identity, identity))
-			continue;
-		for (size_t m = 0; m < k->n_answers; m++) {
+		for (size_t m = 0; text_eq(k->identity, identity) && m < k->n_answers; m++) {
 			if (k->answers[m].number == number && text_eq(k->answers[m].lease, lease)) {
 				*ret = &k->answers[m];
 				return k->answers[m].says;

@@ -45,6 +45,7 @@ struct candidate {
 	unsigned int rank; /* 0 = preferred */
 	unsigned int weight; /* of endpoints on its node; 1 unless somebody said otherwise */
 	bool leaving;	   /* stopping, or its node is being drained */
+	uint32_t drain;	   /* another number each time that its VIPs are to be drained anew; 0 = none */
 	struct ip busiest[CANDIDATE_BUSIEST_MAX]; /* the VIPs there with most traffic, the busiest first */
 	size_t n_busiest;
 	struct candidate_answer *answers; /* malloc */
@@ -115,5 +116,6 @@ void candidates_say(struct candidates *c, const struct candidate_answer *answer)
  * that can know us by our MACs. */
 bool candidates_introduced(const struct candidates *c, const char *version);
 
-/* This node is stopping or being drained: it does not want to be handed anything.  Goes into our record. */
-void candidates_leaving(struct candidates *c, bool leaving);
+/* This node is stopping or being drained: it does not want to be handed anything.  drain: the number of its drain
+ * (core/drain.h), 0 = none.  Goes into our record. */
+void candidates_leaving(struct candidates *c, bool leaving, uint32_t drain);

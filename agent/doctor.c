@@ -264,6 +264,14 @@ static void name_macs(struct facts_wire *wire, const struct doctor_macs *macs)
 	}
 }
 
+/* Likewise, whom this node has connections with. */
+static void name_peers(struct facts_routes *r, const struct doctor_macs *macs)
+{
+	for (size_t i = 0; i < r->n_peers; i++)
+		for (size_t k = 0; k < macs->n_addresses; k++)
+			r->peers[i].node |= ip_eq(&r->peers[i].ip, &macs->addresses[k]);
+}
+
 /* False: some part has not ended, and may still write into *w. */
 static bool gather(struct work *w)
 {
@@ -293,6 +301,7 @@ static bool gather(struct work *w)
 	if (parts[2].ended) {
 		f->api = w->api;
 		name_macs(&f->wire, &w->macs);
+		name_peers(&f->net.routes, &w->macs);
 	} else {
 		skip(f->api.skipped, sizeof(f->api.skipped), &parts[2]);
 	}

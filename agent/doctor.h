@@ -24,6 +24,7 @@
 
 #define DOCTOR_PROBES_MAX 16 /* addresses of --probe */
 #define DOCTOR_MACS_MAX 256  /* of nodes */
+#define DOCTOR_ADDRESSES_MAX 1024 /* likewise */
 
 /* What the parts are given; they only read it. */
 struct doctor {
@@ -37,6 +38,8 @@ struct doctor {
 struct doctor_macs {
 	struct node_mac v[DOCTOR_MACS_MAX];
 	size_t n;
+	struct ip addresses[DOCTOR_ADDRESSES_MAX]; /* announce: bgp */
+	size_t n_addresses;
 };
 
 void doctor_node(const struct doctor *d, struct facts_node *ret);

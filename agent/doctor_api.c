@@ -247,8 +247,10 @@ static void look_at_macs(const struct doctor *d, struct kube_client *c, struct d
 		return;
 	start(c, &ask, path, NULL);
 	wait_for(c, &ask, 1, soon(d));
-	if (ask.status == 200)
-		IGNORE(macs_decode(buf_text(&ask.body), ask.body.len, ret->v, DOCTOR_MACS_MAX, &ret->n)); /* none are known, then */
+	if (ask.status == 200) { /* else none are known */
+		IGNORE(macs_decode(buf_text(&ask.body), ask.body.len, ret->v, DOCTOR_MACS_MAX, &ret->n));
+		IGNORE(addresses_decode(buf_text(&ask.body), ask.body.len, ret->addresses, DOCTOR_ADDRESSES_MAX, &ret->n_addresses));
+	}
 	buf_fini(&ask.body);
 }
 

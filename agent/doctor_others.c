@@ -91,6 +91,14 @@ static bool has_own(const struct config *c, const struct link_state *s, const st
 	return false;
 }
 
+static bool is_vip(const struct doctor *d, const struct ip *ip)
+{
+	for (size_t i = 0; i < d->agent.n_vips && i < d->agent.cap_vips; i++)
+		if (ip_eq(&d->agent.vips[i].ip, ip))
+			return true;
+	return false;
+}
+
 /* kube-proxy's own interface has the VIPs on every node, as it should. */
 static void look_at_addrs(const struct doctor *d, const struct link_state *s, struct facts_net *ret)
 {
@@ -98,7 +106,9 @@ static void look_at_addrs(const struct doctor *d, const struct link_state *s, st
 		const struct link_addr *a = &s->addrs[i];
 		const struct link *l = link_find(s, a->index);
 
-		if (a->ours || !l || text_eq(l->name, IPVS_LINK) || !in_pools(d->cfg, &a->ip))
+		bool vip = l && l->loopback && is_vip(d, &a->ip);
+
+		if (a->ours || !l || text_eq(l->name, IPVS_LINK) || !(vip || in_pools(d->cfg, &a->ip)))
 			continue;
 		if (ret->n_strangers == FACT_STRANGERS_MAX) {
 			ret->n_more_strangers++;
@@ -106,6 +116,7 @@ static void look_at_addrs(const struct doctor *d, const struct link_state *s, st
 		}
 		ret->strangers[ret->n_strangers] = (struct facts_stranger){
 			.ip = a->ip, .len = a->prefix_len, .dynamic = a->dynamic, .only = !has_own(d->cfg, s, a),
+			.on_lo = l->loopback, .vip = vip,
 			.on_default = a->index == (a->ip.family == IP_V4 ? s->default_v4 : s->default_v6),
 		};
 		memcpy(ret->strangers[ret->n_strangers++].link, l->name, LINK_NAME_MAX);

@@ -221,7 +221,7 @@ static int open_kernel(struct agent *a, struct err_info *err)
 	if (r < 0)
 		return r;
 	routed_init(&a->routed, a->cfg->announce == ANNOUNCE_BGP);
-	vips_init(&a->vips, a->cfg->announce != ANNOUNCE_ARP);
+	vips_init(&a->vips, a->cfg->announce != ANNOUNCE_ARP, a->routed.on);
 	return announcer_init(&a->announcer, (unsigned int)a->cfg->announce_rate, &a->metrics, a->elect_cfg.seed, err);
 }
 

@@ -108,7 +108,8 @@ mono_t own_record_step(struct agent *a, mono_t now)
 	}
 	candidates_rank(a->candidates, rank);
 	candidates_weight(a->candidates, node->weight >= 0 ? (unsigned int)node->weight : 1);
-	candidates_leaving(a->candidates, a->draining || a->stop != STOP_NO);
+	candidates_leaving(a->candidates, a->draining || a->stop != STOP_NO,
+			   a->routed.drain.stage == DRAIN_NONE ? 0 : a->routed.drain.number);
 	busiest_tell(a, now);
 	if (*node->uid)
 		candidates_owner(a->candidates, node->uid);

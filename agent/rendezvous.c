@@ -26,6 +26,15 @@ static struct rendezvous_leaving *find(struct rendezvous_keeper *k, const char *
 	return NULL;
 }
 
+static struct rendezvous_leaving *add(struct rendezvous_keeper *k, const char *node)
+{
+	struct rendezvous_leaving *l = &k->leaving[k->n_leaving++];
+
+	*l = (struct rendezvous_leaving){ .drain = 0 };
+	IGNORE(text_copy(l->node, sizeof(l->node), node)); /* same size */
+	return l;
+}
+
 static void note_leaving(const struct agent *a, struct rendezvous_keeper *k, mono_t now)
 {
 	const struct candidate *c;
@@ -35,13 +44,16 @@ static void note_leaving(const struct agent *a, struct rendezvous_keeper *k, mon
 	for (size_t i = 0; (c = candidates_at(a->candidates, i)); i++) {
 		struct rendezvous_leaving *l = c->leaving ? find(k, c->node) : NULL;
 
-		if (l) {
-			l->marked = false;
-		} else if (c->leaving && k->n_leaving < RENDEZVOUS_LEAVING_MAX) {
-			l = &k->leaving[k->n_leaving++];
-			*l = (struct rendezvous_leaving){ .until = mono_add_ms(now, a->cfg->drain_ms + DRAIN_HEAD_START_MS) };
-			IGNORE(text_copy(l->node, sizeof(l->node), c->node)); /* same size */
-		}
+		if (c->leaving && !l && k->n_leaving < RENDEZVOUS_LEAVING_MAX)
+			l = add(k, c->node);
+		if (!l)
+			continue;
+		l->marked = false;
+		if (l->drain == c->drain && text_eq(l->identity, c->identity))
+			continue;
+		l->drain = c->drain;
+		IGNORE(text_copy(l->identity, sizeof(l->identity), c->identity)); /* same size */
+		l->until = mono_add_ms(now, a->cfg->drain_ms + DRAIN_HEAD_START_MS);
 	}
 	for (size_t i = k->n_leaving; i-- > 0;)
 		if (k->leaving[i].marked)
@@ -173,7 +185,7 @@ static bool as_wanted(const struct agent *a, const struct rendezvous_leaving *to
 
 	if (!k->put || !text_eq(k->node, to ? to->node : ""))
 		return false;
-	return !to || (k->candidates == candidates_reach_changes(a->candidates) && k->vips == a->routed.changes);
+	return !to || (k->until.ns == to->until.ns && k->candidates == candidates_reach_changes(a->candidates) && k->vips == a->routed.changes);
 }
 
 static void start(struct agent *a, const struct rendezvous_leaving *to, mono_t now)
@@ -202,6 +214,7 @@ static void start(struct agent *a, const struct rendezvous_leaving *to, mono_t n
 			  log_str("node", to->node), log_int("peers", (int64_t)j->plan.n_peers));
 	}
 	IGNORE(text_copy(k->node, sizeof(k->node), to ? to->node : "")); /* same size */
+	k->until = to ? to->until : MONO_NEVER;
 	k->candidates = candidates_reach_changes(a->candidates);
 	k->vips = a->routed.changes;
 	j->keeper = k;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rendezvous.h: while a node withdraws routed VIPs, the others hand it the connections that are its own, and it hands them
  * theirs (netlink/rendezvous_if.h).  The node is the first by name of those whose records say that they are leaving; for
- * as long as its drain-time from when that was seen first. */
+ * as long as its drain-time from when that was seen first, or another number of its drain (core/drain.h). */
 #pragma once
 
 #include <stdbool.h>
@@ -19,6 +19,8 @@ struct candidate;
 
 struct rendezvous_leaving {
 	char node[254];
+	char identity[320]; /* of the agent that says so; its numbers are its own: */
+	uint32_t drain;
 	mono_t until;
 	bool marked;
 };
@@ -37,6 +39,7 @@ struct rendezvous_keeper {
 	struct rendezvous_leaving leaving[RENDEZVOUS_LEAVING_MAX];
 	size_t n_leaving;
 	char node[254];	     /* whose rendezvous stands, "" = none */
+	mono_t until;	     /* until then */
 	uint64_t candidates; /* candidates_reach_changes() of what stands */
 	uint64_t vips;	     /* routed.changes, likewise */
 	bool busy;

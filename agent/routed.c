@@ -61,7 +61,10 @@ static bool same_vips(const struct agent *a)
 
 static bool is_there(const struct agent *a, const struct ip *ip)
 {
-	return a->routed.lo && kernel_has_addr(&a->kernel, &(struct kernel_addr){ .ip = *ip, .ifindex = a->routed.lo });
+	const struct link *l = link_find(link_watch_state(a->kernel.links), a->routed.lo);
+
+	/* Of an interface that is down daemons export nothing. */
+	return l && l->up && kernel_has_addr(&a->kernel, &(struct kernel_addr){ .ip = *ip, .ifindex = a->routed.lo });
 }
 
 /* One that is there already was this node's before a restart: it stays up until it is known whether it should. */
@@ -187,14 +190,24 @@ static void look(struct agent *a)
 static void look_at_node(struct agent *a, mono_t now)
 {
 	struct routed *r = &a->routed;
-	struct routes_node n = { .known = r->node.known, .stopping = a->stop != STOP_NO };
-	bool asked = n.stopping || a->draining;
+	struct routes_node n = { .known = r->node.known, .stopping = a->stop != STOP_NO, .withdraws = r->node.withdraws };
 
-	drain_step(&r->drain, asked, asked && candidates_any(a->candidates), a->cfg->drain_ms, now);
-	n.leaving = drain_withdraws(&r->drain);
+	n.leaving = n.stopping || a->draining;
 	n.others = n.leaving && others_live(a, now);
 	r->again |= n.leaving != r->node.leaving || n.others != r->node.others || r->candidates != candidates_changes(a->candidates);
 	r->node = n;
+}
+
+/* After what the Services want was looked at, before anything is withdrawn. */
+static void look_at_clock(struct agent *a, mono_t now)
+{
+	struct routed *r = &a->routed;
+	struct drain_asks asks = { .asked = r->node.leaving, .others = r->node.leaving && candidates_any(a->candidates) };
+
+	for (size_t i = 0; i < r->n; i++)
+		asks.more |= routes_turns(&r->v[i].route, &r->node);
+	drain_step(&r->drain, &asks, a->cfg->drain_ms, now);
+	r->node.withdraws = drain_withdraws(&r->drain);
 }
 
 static void note(const struct routed_vip *v)
@@ -219,6 +232,7 @@ mono_t routed_step(struct agent *a, mono_t now)
 		r->candidates = candidates_changes(a->candidates);
 		look(a);
 	}
+	look_at_clock(a, now);
 	r->n_there = 0;
 	for (size_t i = 0; i < r->n; i++) {
 		struct routed_vip *v = &r->v[i];
@@ -236,11 +250,7 @@ mono_t routed_step(struct agent *a, mono_t now)
 
 struct route_report routed_report(const struct agent *a, const struct routed_vip *v, mono_t now)
 {
-	struct drain d = a->routed.drain;
-
-	if (a->stop == STOP_DRAINING)
-		d.until = a->stop_by;
-	return routes_report(&v->route, &a->routed.node, &d, v->there, now);
+	return routes_report(&v->route, &a->routed.node, &a->routed.drain, v->there, now);
 }
 
 size_t routed_addrs(const struct agent *a, struct kernel_addr *out)

@@ -169,6 +169,8 @@ static void routed_state(const struct agent *a, const struct vip *v, mono_t now,
 	const struct kernel_addr home = { .ip = v->ip, .ifindex = a->routed.lo };
 	const struct routed_vip *r = routed_find(&a->routed, &v->ip);
 	struct route_report report = { .state = ROUTE_WITHDRAWN, .why = ROUTE_UNKNOWN };
+	const struct link *lo = link_find(link_watch_state(a->kernel.links), home.ifindex);
+	const bool down = lo && !lo->up;
 	const char *refused;
 
 	if (r)
@@ -176,7 +178,7 @@ static void routed_state(const struct agent *a, const struct vip *v, mono_t now,
 	ret->state = states[report.state];
 	ret->live = report.state == ROUTE_ADVERTISED;
 	ret->n_at = 1;
-	ret->at[0] = (struct status_place){ .usable = true, .last_ago_ms = STATUS_NO_TIME, .next_in_ms = STATUS_NO_TIME };
+	ret->at[0] = (struct status_place){ .usable = !down, .last_ago_ms = STATUS_NO_TIME, .next_in_ms = STATUS_NO_TIME };
 	IGNORE(status_link_name(a, a->routed.lo, ret->at[0].name));
 	if (report.state == ROUTE_DRAINING)
 		ret->drains_ms = report.drains_ms;
@@ -184,7 +186,7 @@ static void routed_state(const struct agent *a, const struct vip *v, mono_t now,
 		why_not(a, &report, ret->why);
 	if (report.state != ROUTE_COMING)
 		return;
-	refused = home.ifindex ? status_refusal_text(kernel_refuses_addr(&a->kernel, &home)) : NULL;
+	refused = down ? "lo is down" : home.ifindex ? status_refusal_text(kernel_refuses_addr(&a->kernel, &home)) : NULL;
 	ret->state = refused ? STATUS_VIP_REFUSED : STATUS_VIP_COMING;
 	IGNORE(text_copy(ret->why, sizeof(ret->why), refused ? refused : awaited(a, &home))); /* cut is fine */
 }

@@ -19,7 +19,6 @@ void stop_begin(struct agent *a, int signal)
 	log_event(LOG_INFO, "stopping", "asked to stop: handing over, then withdrawing, then releasing", log_int("signal", signal));
 	a->stop = STOP_HANDING_OVER;
 	a->stop_by = mono_add_ms(now, STOP_HAND_OVER_MS);
-	candidates_leaving(a->candidates, true);
 	for (size_t i = 0; i < a->n_groups; i++)
 		if (handover_moving(&a->groups[i]->move))
 			a->groups[i]->move.any = true; /* if the one asked for does not get ready, another may */
@@ -101,6 +100,14 @@ static size_t addresses_up(const struct agent *a)
 	return n;
 }
 
+/* No connection is handed back past the drain's own time. */
+static mono_t drain_ends(const struct agent *a, mono_t now)
+{
+	const mono_t latest = mono_add_ms(now, a->cfg->drain_ms);
+
+	return a->routed.drain.stage == DRAIN_NONE ? latest : mono_min(latest, a->routed.drain.over);
+}
+
 mono_t stop_step(struct agent *a, mono_t now)
 {
 	if (a->stop == STOP_HANDING_OVER) {
@@ -128,7 +135,7 @@ mono_t stop_step(struct agent *a, mono_t now)
 			return stop_step(a, now);
 		}
 		a->stop = STOP_DRAINING;
-		a->stop_by = mono_add_ms(now, a->cfg->drain_ms);
+		a->stop_by = drain_ends(a, now);
 		release(a, now);
 	}
 	if (a->stop == STOP_DRAINING) {

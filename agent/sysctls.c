@@ -8,6 +8,7 @@
 #include "agent/agent.h"
 #include "agent/base/log.h"
 #include "agent/base/text.h"
+#include "agent/core/uplinks.h"
 #include "netlink/sysctl.h"
 
 #define LOOK_MS 30000 /* the kernel tells of changes of a few of them alone (RTM_NEWNETCONF) */
@@ -73,9 +74,36 @@ static struct sysctl_facts *take_link(struct agent *a, const struct link_state *
 	return f;
 }
 
+/* By which of them packets for VIPs come in the routers know alone. */
+static void find_ways_in(struct agent *a, const struct link_state *s)
+{
+	struct sysctls *y = &a->sysctls;
+	bool v4 = false, v6 = false;
+
+	for (size_t i = 0; i < a->vips.n; i++) {
+		v4 |= a->vips.v[i].ip.family == IP_V4;
+		v6 |= a->vips.v[i].ip.family == IP_V6;
+	}
+	for (size_t i = 0; i < s->n_links && (v4 || v6); i++)
+		if (uplinks_is(s, &s->links[i]))
+			IGNORE(take_link(a, s, s->links[i].index)); /* counted in y->n_links */
+	for (size_t i = 0; i < y->n_links; i++) {
+		struct sysctl_facts *f = &y->links[i];
+
+		f->routed = f->guessed = f->watched = true;
+		f->several = y->n_links > 1 && y->indexes[i] != s->default_v4;
+		f->v4 = v4;
+		f->v6 = v6;
+	}
+}
+
 static void find_links(struct agent *a, const struct link_state *s)
 {
 	a->sysctls.n_links = 0;
+	if (a->routed.on) {
+		find_ways_in(a, s);
+		return;
+	}
 	for (size_t i = 0; i < a->vips.n; i++) {
 		const struct vip *v = &a->vips.v[i];
 
@@ -163,8 +191,9 @@ mono_t sysctls_step(struct agent *a, mono_t now)
 	const struct link_state *s = link_watch_state(a->kernel.links);
 	struct sysctls *y = &a->sysctls;
 
-	if (!y->again && mono_before(now, y->look_at))
+	if (!y->again && y->routes == a->routed.changes && mono_before(now, y->look_at))
 		return y->look_at;
+	y->routes = a->routed.changes;
 	y->look_at = mono_add_ms(now, LOOK_MS);
 	y->again = false;
 	find_links(a, s);

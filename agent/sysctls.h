@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sysctls.h: the sysctls of the interfaces that carry VIPs, looked at now and then: what stands in the way is logged once
+/* sysctls.h: the sysctls of the interfaces that carry VIPs, or, where VIPs are routed, of those by which packets for them may
+ * come in (core/uplinks.h), looked at now and then: what stands in the way is logged once
  * with the exact command, or set where --sysctl manage allows and core/sysctl_rules.h finds it harmless.  What is wrong
  * does not make a node unready: another node's may be no better, and the VIPs would wander. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "agent/base/mono.h"
 #include "agent/core/sysctl_rules.h"
@@ -31,6 +33,7 @@ struct sysctls {
 	struct sysctl_problem problems[SYSCTLS_PROBLEMS_MAX]; /* as of the last look; for status */
 	size_t n_problems;
 	bool again; /* VIPs or interfaces have changed */
+	uint64_t routes; /* routed.h's changes, when last looked */
 	mono_t look_at;
 };
 

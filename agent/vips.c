@@ -8,9 +8,9 @@
 #include "agent/base/log.h"
 #include "agent/core/rounds.h"
 
-void vips_init(struct vips *v, bool routed)
+void vips_init(struct vips *v, bool routed, bool advertised)
 {
-	*v = (struct vips){ .routed = routed };
+	*v = (struct vips){ .routed = routed, .advertised = advertised };
 }
 
 void vips_fini(struct vips *v)
@@ -228,7 +228,7 @@ size_t vips_refresh_live(struct vips *v, struct kernel *k, bool (*answers)(void 
 		if (live != vip->live) {
 			const struct link *l = link_find(link_watch_state(k->links), vip_home(vip));
 
-			if (!v->routed) /* whoever holds the Lease, each node answers for what routers send it */
+			if (!v->advertised) /* of these routed.h tells */
 				log_event(LOG_INFO, live ? "vip_up" : "vip_down",
 					  live ? "this node answers for the VIP" : "this node no longer answers for the VIP",
 					  log_ip("vip", &vip->ip), log_str("interface", l ? l->name : ""));

@@ -53,9 +53,10 @@ struct vips {
 	uint64_t turned; /* times that a VIP's 'live' changed */
 	bool several; /* some VIP has more than one interface */
 	bool routed; /* a router sends the VIPs here: no interface carries them, nothing is announced */
+	bool advertised; /* and that because this node asks it to (routed.h) */
 };
 
-void vips_init(struct vips *v, bool routed);
+void vips_init(struct vips *v, bool routed, bool advertised);
 void vips_fini(struct vips *v);
 
 /* Takes over the wanted VIPs; what was known of those that stay is kept.  -ENOMEM. */

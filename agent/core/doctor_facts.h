@@ -91,12 +91,21 @@ struct facts_stranger {
 	char link[LINK_NAME_MAX];
 	bool dynamic;	 /* it has a lifetime: DHCP or a router gave it */
 	bool on_default; /* the default route of its family leaves there */
+	bool on_lo;	 /* loopback: where VIPs are with announce: bgp */
+	bool vip;	 /* the agent knows it as a VIP */
 	bool only;	 /* no other address there, of its family and global, is the node's for sure */
 };
 
 struct facts_filter {
 	enum { FILTER_UNSEEN, FILTER_OPEN, FILTER_MARKED, FILTER_DOUBTFUL, FILTER_CLOSED } pass;
 	char place[FACT_TEXT_MAX], command[FACT_TEXT_MAX];
+};
+
+/* Whom this node is connected with; link: of a link-local address, which means something there alone, else "". */
+struct facts_peer {
+	struct ip ip;
+	char link[LINK_NAME_MAX];
+	bool node; /* it is one of this cluster's nodes */
 };
 
 /* announce: bgp: VIPs are addresses of lo, and a routing daemon of the node's exports them. */
@@ -106,9 +115,9 @@ struct facts_routes {
 	size_t n_vips;	       /* of ours, on lo */
 	size_t n_lasting;      /* of these, without a lifetime; the first: */
 	struct ip lasting;
-	struct fact asked;     /* for sockets; all below counts when that is good */
+	struct fact asked;     /* for sockets; bad: there may be more than what is below */
 	bool listens;	       /* somebody does on BGP's port */
-	struct ip peers[FACT_SESSIONS_MAX]; /* of connections from or to it; sorted */
+	struct facts_peer peers[FACT_SESSIONS_MAX]; /* of connections from or to it; sorted by ip, link */
 	size_t n_peers, n_more_peers;
 };
 

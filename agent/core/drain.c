@@ -2,25 +2,43 @@
 /* drain.c: stages by the clock that the caller has looked at. */
 #include "agent/core/drain.h"
 
-void drain_step(struct drain *d, bool asked, bool others, int64_t drain_ms, mono_t now)
+/* The others stay ready for long enough to hear that the time starts anew. */
+static bool are_ready(const struct drain *d, mono_t now)
 {
-	mono_t withdraws, over;
+	return d->stage == DRAIN_UNDER_WAY && mono_before(mono_add_ms(now, DRAIN_HEAD_START_MS), d->over);
+}
 
-	if (!asked) {
-		*d = (struct drain){ .stage = DRAIN_NONE, .until = MONO_NEVER };
+static void begin(struct drain *d, mono_t since)
+{
+	d->since = since;
+	d->number = d->number < DRAIN_NUMBER_MAX ? d->number + 1 : 1;
+}
+
+void drain_step(struct drain *d, const struct drain_asks *asks, int64_t drain_ms, mono_t now)
+{
+	mono_t withdraws;
+
+	if (!asks->asked) {
+		*d = (struct drain){ .stage = DRAIN_NONE, .number = d->number, .until = MONO_NEVER };
 		return;
 	}
 	if (d->stage == DRAIN_NONE)
-		d->asked_at = now;
+		begin(d, now);
+	else if (asks->more && drain_ms > 0 && drain_withdraws(d))
+		begin(d, are_ready(d, now) ? mono_add_ms(now, -DRAIN_HEAD_START_MS) : now);
 	/* Who is alone by now, or finds company, is so from the next step on. */
-	withdraws = mono_add_ms(d->asked_at, drain_ms > 0 && others ? DRAIN_HEAD_START_MS : 0);
-	over = mono_add_ms(withdraws, drain_ms);
-	if (mono_before(now, withdraws))
-		*d = (struct drain){ DRAIN_TOLD, d->asked_at, withdraws };
-	else if (mono_before(now, over))
-		*d = (struct drain){ DRAIN_UNDER_WAY, d->asked_at, over };
-	else
-		*d = (struct drain){ DRAIN_OVER, d->asked_at, MONO_NEVER };
+	withdraws = mono_add_ms(d->since, drain_ms > 0 && asks->others ? DRAIN_HEAD_START_MS : 0);
+	d->over = mono_add_ms(withdraws, drain_ms);
+	if (mono_before(now, withdraws)) {
+		d->stage = DRAIN_TOLD;
+		d->until = withdraws;
+	} else if (mono_before(now, d->over)) {
+		d->stage = DRAIN_UNDER_WAY;
+		d->until = d->over;
+	} else {
+		d->stage = DRAIN_OVER;
+		d->until = MONO_NEVER;
+	}
 }
 
 bool drain_withdraws(const struct drain *d)

@@ -278,7 +278,9 @@ static void judge_rights(struct judge *j)
 			  "much of the node cannot be looked at like this, and an agent started like this would end at once", NULL,
 			  "run it as root, or in the agent's Pod: kubectl -n NAMESPACE exec POD -- leasehold doctor");
 	} else {
-		judge_capability(j, r->net_admin, "NET_ADMIN", true, "addresses, nftables and the gate");
+		judge_capability(j, r->net_admin, "NET_ADMIN", true,
+				 c->gate ? "addresses, nftables and the gate" :
+				 c->routed && !c->bgp ? "nftables" : "addresses and nftables");
 		judge_capability(j, r->net_raw, "NET_RAW", !c->routed, "ARP and neighbour discovery");
 		judge_capability(j, r->bpf, "BPF", c->gate, "the gate");
 	}

@@ -46,6 +46,14 @@ static void judge_link(struct judge *j, const struct facts_link *l)
 			  "which goes without");
 }
 
+static void judge_more_links(struct judge *j)
+{
+	const struct facts_net *n = &j->f->net;
+
+	if (n->n_more_links)
+		judge_skip(j, SAY(j, judge_number(j, (int64_t)n->n_more_links), " more interfaces"), "only the first are looked at");
+}
+
 void judge_interfaces(struct judge *j)
 {
 	const struct facts_net *n = &j->f->net;
@@ -57,6 +65,7 @@ void judge_interfaces(struct judge *j)
 	}
 	if (j->f->config.bgp) {
 		judge_routes(j);
+		judge_more_links(j);
 		return;
 	}
 	if (j->f->config.routed) {
@@ -69,8 +78,7 @@ void judge_interfaces(struct judge *j)
 		judge_pool(j, &n->pools[i]);
 	for (size_t i = 0; i < n->n_links; i++)
 		judge_link(j, &n->links[i]);
-	if (n->n_more_links)
-		judge_skip(j, SAY(j, judge_number(j, (int64_t)n->n_more_links), " more interfaces"), "only the first are looked at");
+	judge_more_links(j);
 }
 
 /* ---- sysctls ---- */
@@ -122,6 +130,9 @@ static void judge_sysctl(struct judge *j, const struct sysctl_facts *f, const st
 	} else if (a->accept_ra_first) {
 		set = SAY(j, "sysctl -w ", name_of(j, SYSCTL_ACCEPT_RA, f->ra_link), "=2\n", set);
 		mend = "in this order: forwarding alone would drop the default route that router advertisements gave";
+	} else if (f->routed && a->key == SYSCTL_RP_FILTER) {
+		mend = SAY(j, j->f->config.in_pod ? "on the node itself; " : "", "nothing is to be done where ip route show default names "
+			   "all interfaces that lead to routers, ", f->name, " among them (a multipath route)");
 	} else if (j->f->config.in_pod) {
 		mend = forwarding ? "on the node itself, or for all nodes helm upgrade ... --set sysctlInit.enabled=true" :
 				    "on the node itself: /proc/sys is read-only in a Pod";
@@ -186,6 +197,9 @@ static void judge_proxy(struct judge *j)
 		judge_ok(j, "kube-proxy's interface kube-ipvs0 is here: mode ipvs");
 	else
 		judge_skip(j, "kube-proxy",
+			   j->f->config.routed ?
+			   "none answers at 127.0.0.1:10249/proxyMode; without one, Pods reach VIPs by this node's own rules where it "
+			   "has the VIP, else by whoever routes it (ip-mode: proxy)" :
 			   "none answers at 127.0.0.1:10249/proxyMode; without one, Pods reach VIPs by the holder (ip-mode: proxy)");
 	if (!n->ipvs || strict || j->f->config.routed)
 		return;
@@ -223,14 +237,22 @@ static void judge_stranger(struct judge *j, const struct facts_stranger *s)
 {
 	const char *prefix = SAY(j, judge_ip(j, &s->ip), "/", judge_number(j, s->len));
 
-	if (s->len < ip_len(&s->ip) * 8 || s->dynamic || s->on_default || s->only)
+	if (j->f->config.bgp && s->on_lo && s->len == ip_len(&s->ip) * 8)
+		judge_add(j, FINDING_ERROR, SAY(j, prefix, s->vip ? " on lo is a VIP, and not marked as Leasehold's" :
+								  " on lo is in a pool, and not marked as Leasehold's"),
+			  "somebody has changed it or put it there: nobody removes it when this node cannot serve it, or has no agent any "
+			  "more, and it is exported for ever",
+			  SAY(j, "ip address del ", prefix, " dev ", s->link),
+			  s->vip ? "the agent puts it back within seconds, with its mark and a lifetime" :
+				   "where it is a VIP that this node can serve, the agent puts it back, with its mark and a lifetime");
+	else if (s->len < ip_len(&s->ip) * 8 || s->dynamic || s->on_default || s->only)
 		judge_add(j, FINDING_ERROR, SAY(j, prefix, " on ", s->link, ", maybe this node's own, is in a pool"),
 			  "a Service that gets it takes it from the node", NULL,
 			  "take it out of the pool, or remove it if it is not this node's own");
 	else
 		judge_add(j, FINDING_ERROR, SAY(j, prefix, " on ", s->link, " is in a pool, and not Leasehold's"),
 			  j->f->config.bgp ? "another tool or hand put it there: this node takes what is sent to it for its own, whether it "
-					     "can serve a Service that gets the address or not, and on lo it is exported for ever" :
+					     "can serve a Service that gets the address or not" :
 			  "keepalived, kube-vip, MetalLB, another tool or hand put it there: when a Service gets the address, two answer",
 			  SAY(j, "ip address del ", prefix, " dev ", s->link),
 			  "end the program that sets it first; or take the address out of the pool");

@@ -10,7 +10,8 @@ enum route_why routes_judge(const struct route_service *s, const struct routes_n
 		return ROUTE_NO_LOCAL_ENDPOINT;
 	if (!s->backends)
 		return ROUTE_NO_BACKEND;
-	if (n->leaving && (s->local ? s->ready_elsewhere : n->others))
+	/* An endpoint is ready where no agent lives any more: routers send it nothing. */
+	if (n->leaving && n->others && (!s->local || s->ready_elsewhere))
 		return ROUTE_LEAVING;
 	return ROUTE_OK;
 }
@@ -28,7 +29,12 @@ bool routes_others(const struct route_lease *v, size_t n, bool in_view, bool bef
 /* The agent's end takes everything away, also what nobody else serves. */
 static bool ends(const struct routes_node *n)
 {
-	return n->leaving && n->stopping;
+	return n->withdraws && n->stopping;
+}
+
+bool routes_turns(const struct route *r, const struct routes_node *n)
+{
+	return r->up && n->leaving && (n->stopping || (n->known && r->why == ROUTE_LEAVING));
 }
 
 void routes_step(struct route *r, const struct routes_node *n, bool held)
@@ -37,10 +43,10 @@ void routes_step(struct route *r, const struct routes_node *n, bool held)
 
 	assert(r->why <= ROUTE_NO_SERVICE);
 	if (n->known)
-		up = r->why == ROUTE_OK && (r->up || held);
+		up = r->why == ROUTE_LEAVING ? r->up && !n->withdraws : r->why == ROUTE_OK && (r->up || held);
 	up = up && !ends(n);
 	if (r->up && !up)
-		r->drains = n->leaving && (r->why == ROUTE_LEAVING || ends(n));
+		r->drains = n->withdraws && (r->why == ROUTE_LEAVING || ends(n));
 	else if (up || !n->leaving)
 		r->drains = false;
 	r->up = up;
@@ -65,9 +71,9 @@ struct route_report routes_report(const struct route *r, const struct routes_nod
 		ret.state = ROUTE_ADVERTISED;
 	} else if (r->up) {
 		ret.state = ROUTE_COMING;
-	} else if (r->drains && d->stage == DRAIN_UNDER_WAY && mono_before(now, d->until)) {
+	} else if (r->drains && d->stage != DRAIN_NONE && mono_before(now, d->over)) {
 		ret.state = ROUTE_DRAINING;
-		ret.drains_ms = mono_diff_ms(d->until, now);
+		ret.drains_ms = mono_diff_ms(d->over, now);
 	}
 	return ret;
 }

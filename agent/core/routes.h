@@ -31,8 +31,9 @@ enum route_why {
 /* The node as a whole.  Zeroed memory is a good start. */
 struct routes_node {
 	bool known;    /* what the Services want was looked at since the start */
-	bool leaving;  /* it withdraws (drain_withdraws()) */
-	bool stopping; /* because the agent ends */
+	bool leaving;  /* VIPs are to leave it, or: */
+	bool stopping; /* the agent ends */
+	bool withdraws; /* leaving: the head start is over (drain_withdraws()) */
 	bool others;   /* leaving: another node's agent lives, and stays (routes_others()) */
 };
 
@@ -41,7 +42,7 @@ struct route_service {
 	bool backends; /* some port of it has any */
 	bool local;    /* externalTrafficPolicy Local; ready endpoints of the VIP's family then: */
 	bool ready_here;
-	bool ready_elsewhere; /* on a node that stays; matters while this one leaves */
+	bool ready_elsewhere; /* on a node that stays, by its record; matters while this one leaves */
 };
 
 /* One VIP. */
@@ -65,6 +66,9 @@ struct route_lease {
 /* Another node that stays has renewed a Lease within its duration: its agent lives, which a record alone does not prove.
  * in_view: Leases can be seen; while they cannot it is as it was. */
 bool routes_others(const struct route_lease *v, size_t n, bool in_view, bool before, mono_t now);
+
+/* It is advertised, and to be withdrawn because the node leaves. */
+bool routes_turns(const struct route *r, const struct routes_node *n);
 
 /* Whether the VIP's address is to be there from now on.  held: the data plane has it. */
 void routes_step(struct route *r, const struct routes_node *n, bool held);

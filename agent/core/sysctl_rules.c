@@ -22,7 +22,14 @@ struct rule {
 	const char *why;
 };
 
+/* Of several ways in, one that is a guess may be meant for something else. */
 static bool is_off(const struct sysctl_facts *f, int value, bool *error)
+{
+	*error = !(f->routed && f->guessed && f->several);
+	return f->nft && value == 0;
+}
+
+static bool is_off_v6(const struct sysctl_facts *f, int value, bool *error)
 {
 	*error = true;
 	return f->nft && value == 0;
@@ -32,7 +39,9 @@ static bool is_strict(const struct sysctl_facts *f, int value, bool *error)
 {
 	/* Where routers spread packets over several ways in, a way back over the same ones (a multipath route) will do. */
 	*error = !f->routed;
-	return value == 1 && (f->default_v4_elsewhere || (f->routed && f->several));
+	if (f->routed)
+		return value == 1 && !f->guessed && (f->default_v4_elsewhere || f->several);
+	return value == 1 && f->default_v4_elsewhere;
 }
 
 static bool is_silent(const struct sysctl_facts *f, int value, bool *error)
@@ -76,7 +85,7 @@ static bool is_disabled(const struct sysctl_facts *f, int value, bool *error)
 static const struct rule rules[] = {
 	{ SYSCTL_FORWARD_V4, COMBINE_OWN, false, 1, true, true, is_off,
 	  "packets for backends that come in there are dropped: VIPs do not answer" },
-	{ SYSCTL_FORWARD_V6, COMBINE_ALL, true, 1, true, true, is_off,
+	{ SYSCTL_FORWARD_V6, COMBINE_ALL, true, 1, true, true, is_off_v6,
 	  "IPv6 packets for backends are dropped: VIPs do not answer" },
 	{ SYSCTL_RP_FILTER, COMBINE_MAX, false, 2, true, true, is_strict,
 	  "the default route leaves by another interface: packets of clients behind a router are dropped" },
@@ -108,16 +117,25 @@ bool sysctl_concerns(enum sysctl_key key, bool v4, bool v6)
 	return false;
 }
 
+void sysctl_way_in(struct sysctl_facts *f, bool v4, size_t n_v4, size_t n)
+{
+	f->guessed = n_v4 > 0 && !v4;
+	f->several = (v4 ? n_v4 : n) > 1;
+}
+
 static void advise(const struct sysctl_facts *f, const struct rule *r, bool all, struct sysctl_advice *ret)
 {
 	*ret = (struct sysctl_advice){ .key = r->key, .interface = all ? "all" : f->name,
 				       .value = all ? f->all[r->key] : f->own[r->key], .wanted = r->wanted, .why = r->why };
 	(void)r->wrong(f, ret->value, &ret->error);
 	ret->accept_ra_first = r->key == SYSCTL_FORWARD_V6 && f->default_v6_from_ra && (!*f->ra_link || f->ra_accept != 2);
-	ret->manageable = r->manageable && !ret->accept_ra_first && !f->routed; /* the agent sets none but of interfaces of VIPs */
+	ret->manageable = r->manageable && !ret->accept_ra_first &&
+			  (!f->routed || (f->watched && r->key != SYSCTL_RP_FILTER));
 	if (f->routed && r->key == SYSCTL_RP_FILTER)
 		ret->why = "packets that routers send in there are dropped where the way back to the client leaves by another interface "
 			   "alone";
+	if (r->key == SYSCTL_FORWARD_V4 && !ret->error)
+		ret->why = "packets for VIPs that routers send in there, if any do, are dropped";
 	if (ret->accept_ra_first && !*f->ra_link)
 		ret->why = "IPv6 packets for backends are dropped; but with forwarding on, the kernel drops the default route that router "
 			   "advertisements gave unless accept_ra of its interface is 2";

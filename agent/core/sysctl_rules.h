@@ -16,15 +16,15 @@
  *   disable_ipv6	the kernel takes no IPv6 address
  *
  * Where VIPs are routed (announce: bgp), no interface has any, and those by which packets for them come in are asked about
- * forwarding and rp_filter alone.
+ * forwarding and rp_filter alone; those by which they may come in, or not, about forwarding.
  *
  * Not judged, because they change nothing for a VIP that is a /32 or /128: promote_secondaries, accept_local (a VIP is never
  * the source of a packet from outside to its own holder), arp_accept, ndisc_notify, arp_notify (the agent announces itself).
  *
  * Set by the agent, with --sysctl manage: forwarding, for without it there is no service, and rp_filter = 2 on that one
- * interface where the default route leaves by another, which only lets in what the node has a route back to.  IPv6 forwarding
- * never where that would lose a default route.  All others are reported alone: somebody set them on purpose, and others may
- * depend on them. */
+ * interface where the default route leaves by another, which only lets in what the node has a route back to; not where VIPs are
+ * routed, for there the way back may be fine.  IPv6 forwarding never where that would lose a default route.  All others are
+ * reported alone: somebody set them on purpose, and others may depend on them. */
 #pragma once
 
 #include <stdbool.h>
@@ -40,6 +40,8 @@ struct sysctl_facts {
 	char name[LINK_NAME_MAX];
 	bool routed;
 	bool several;	     /* routed: it is one of several such */
+	bool guessed;	     /* routed: packets for IPv4 VIPs may come in by it; no session tells so */
+	bool watched;	     /* routed: the agent looks at it, too (core/uplinks.h) */
 	bool v4, v6;	     /* VIPs of these families belong here */
 	bool nft;	     /* this program balances, so packets are forwarded */
 	bool gate;	     /* the gate is on */
@@ -67,6 +69,10 @@ struct sysctl_advice {
 
 /* What should be otherwise, in a fixed order.  Returns how many. */
 size_t sysctl_judge(const struct sysctl_facts *f, struct sysctl_advice ret[static SYSCTL_ADVICE_MAX]);
+
+/* Sets several and guessed of one of n interfaces that routers are connected by, n_v4 of them for IPv4, this one, too (v4) or not.
+ * Where none is, IPv4's packets come in by those of IPv6. */
+void sysctl_way_in(struct sysctl_facts *f, bool v4, size_t n_v4, size_t n);
 
 /* Whether a key is looked at for these families at all; IPv6 ones are not read for IPv4 VIPs. */
 bool sysctl_concerns(enum sysctl_key key, bool v4, bool v6);

@@ -11,7 +11,14 @@
 
 #define PREFIX "leasehold-node-"
 
-static void take(const char *node, const struct kube_record *r, struct node_mac *ret, size_t cap, size_t *n)
+/* Where to: either is NULL. */
+struct taken {
+	struct node_mac *macs;
+	struct ip *addresses;
+	size_t cap;
+};
+
+static void take_macs(const char *node, const struct kube_record *r, struct node_mac *ret, size_t cap, size_t *n)
 {
 	for (size_t i = 0; i < r->n_macs && *n < cap; i++) {
 		struct node_mac *m = &ret[*n];
@@ -23,7 +30,13 @@ static void take(const char *node, const struct kube_record *r, struct node_mac 
 	}
 }
 
-int macs_decode(const char *json, size_t len, struct node_mac *ret, size_t cap, size_t *ret_n)
+static void take_addresses(const struct kube_record *r, struct ip *ret, size_t cap, size_t *n)
+{
+	for (size_t i = 0; i < r->n_addresses && *n < cap; i++)
+		ret[(*n)++] = r->addresses[i];
+}
+
+static int decode(const char *json, size_t len, const struct taken *ret, size_t *ret_n)
 {
 	AUTO(walk_tree_free) json_t *tree = NULL;
 	const json_t *items;
@@ -47,10 +60,28 @@ int macs_decode(const char *json, size_t len, struct node_mac *ret, size_t cap, 
 		if (!name || !text_starts(name, PREFIX))
 			continue;
 		text = json_dumps(json_array_get(items, i), 0);
-		if (text && record_decode(text, strlen(text), record, NULL) == 0)
-			take(name + strlen(PREFIX), record, ret, cap, &n);
+		if (!text || record_decode(text, strlen(text), record, NULL) < 0)
+			record->n_macs = record->n_addresses = 0;
+		if (ret->macs)
+			take_macs(name + strlen(PREFIX), record, ret->macs, ret->cap, &n);
+		else
+			take_addresses(record, ret->addresses, ret->cap, &n);
 		free(text);
 	}
 	*ret_n = n;
 	return 0;
+}
+
+int macs_decode(const char *json, size_t len, struct node_mac *ret, size_t cap, size_t *ret_n)
+{
+	const struct taken t = { .macs = ret, .cap = cap };
+
+	return decode(json, len, &t, ret_n);
+}
+
+int addresses_decode(const char *json, size_t len, struct ip *ret, size_t cap, size_t *ret_n)
+{
+	const struct taken t = { .addresses = ret, .cap = cap };
+
+	return decode(json, len, &t, ret_n);
 }

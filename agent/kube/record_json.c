@@ -123,7 +123,7 @@ int record_decode(const char *json, size_t len, struct kube_record *ret, struct 
 	AUTO(walk_tree_free) json_t *tree = NULL;
 	const json_t *notes;
 	const char *text;
-	uint64_t rank, weight;
+	uint64_t rank, weight, drain;
 	int r = walk_parse(json, len, "Lease", &tree, err);
 
 	if (r < 0)
@@ -143,6 +143,9 @@ int record_decode(const char *json, size_t len, struct kube_record *ret, struct 
 	ret->weight = text && text_to_u64(text, WEIGHT_MAX, &weight) == 0 ? (unsigned int)weight : 1;
 	text = walk_plain_text(json_object_get(notes, RECORD_LEAVING));
 	ret->leaving = text && text_eq(text, "true");
+	text = walk_plain_text(json_object_get(notes, RECORD_DRAIN));
+	if (text && text_to_u64(text, UINT32_MAX, &drain) == 0)
+		ret->drain = (uint32_t)drain;
 	text = walk_plain_text(json_object_get(notes, RECORD_BUSIEST));
 	if (text)
 		ret->n_busiest = ips_decode(text, ret->busiest, RECORD_BUSIEST_MAX);
@@ -201,6 +204,8 @@ void record_annotations(const struct kube_record *r, struct buf *out)
 	put_ips(RECORD_ADDRESSES, r->addresses, r->n_addresses, out);
 	if (r->leaving)
 		buf_puts(out, ",\"" RECORD_LEAVING "\":\"true\"");
+	if (r->drain > 0)
+		buf_printf(out, ",\"" RECORD_DRAIN "\":\"%" PRIu32 "\"", r->drain);
 	put_ips(RECORD_BUSIEST, r->busiest, r->n_busiest, out);
 	for (size_t i = 0; i < r->n_answers; i++) {
 		buf_puts(&answers, i ? "," : "");

@@ -7,6 +7,7 @@
  *	leasehold.io/weight	"0".."100": of its endpoints; absent = 1
  *	leasehold.io/addresses	"192.0.2.11,2001:db8::11,...": of its interfaces
  *	leasehold.io/leaving	"true": wants no VIPs any more
+ *	leasehold.io/drain	"1".."4294967295": another number each time that its VIPs are to be drained anew
  *	leasehold.io/busiest	"192.0.2.7,2001:db8::7,...": the VIPs here with most traffic, the busiest first
  *	leasehold.io/prepared	"LEASE=NUMBER/MAC,LEASE=NUMBER!REASON": answers to holders who want to move a Lease here
  *
@@ -36,10 +37,11 @@
 #define RECORD_WEIGHT "leasehold.io/weight"
 #define RECORD_ADDRESSES "leasehold.io/addresses"
 #define RECORD_LEAVING "leasehold.io/leaving"
+#define RECORD_DRAIN "leasehold.io/drain"
 #define RECORD_BUSIEST "leasehold.io/busiest"
 #define RECORD_PREPARED "leasehold.io/prepared"
 #define RECORD_ANNOTATIONS \
-	RECORD_MACS, RECORD_RANK, RECORD_WEIGHT, RECORD_ADDRESSES, RECORD_LEAVING, RECORD_BUSIEST, RECORD_PREPARED
+	RECORD_MACS, RECORD_RANK, RECORD_WEIGHT, RECORD_ADDRESSES, RECORD_LEAVING, RECORD_DRAIN, RECORD_BUSIEST, RECORD_PREPARED
 
 struct kube_answer {
 	char lease[64];
@@ -56,6 +58,7 @@ struct kube_record {
 	size_t n_addresses;
 	unsigned int rank, weight;
 	bool leaving;
+	uint32_t drain; /* 0 = none */
 	struct ip busiest[RECORD_BUSIEST_MAX];
 	size_t n_busiest;
 	struct kube_answer answers[RECORD_ANSWERS_MAX]; /* oldest first */

@@ -1,7 +1,9 @@
 """announce bgp: real BIRD 2 and FRR export what Leasehold puts on `lo`, and a router spreads VIPs over the nodes."""
 
 import contextlib
+import json
 import re
+import sys
 
 import pytest
 
@@ -19,6 +21,24 @@ POOLS = ["203.0.113.10-203.0.113.99", "2001:db8:f::10-2001:db8:f::99"]
 NODES = "/api/v1/nodes"
 DRAIN_S = 5
 DRAIN_TABLE = "leasehold-drain"
+# Two ends of a TCP connection of BGP's port, as two nodes' daemons have it.
+MESH = '''
+import socket, time
+family = socket.AF_INET6 if ":" in "{ip}" else socket.AF_INET
+if "{do}" == "listen":
+    s = socket.socket(family)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a daemon may have been connected here
+    s.bind(socket.getaddrinfo("{ip}", 179, family)[0][4])
+    s.listen()
+    kept = s.accept()
+while "{do}" == "connect":
+    try:
+        kept = socket.create_connection(("{ip}", 179), 5)
+        break
+    except OSError:
+        time.sleep(0.05)
+time.sleep(600)
+'''
 # A Lease's whole seconds and two: how long an address outlives its agent.
 LIFETIME_S = LEASE_MS // 1000 + 2
 
@@ -279,20 +299,65 @@ def test_connections_outlive_a_planned_drain(cluster, how):
                 wait_for(lambda n=node: DRAIN_TABLE not in n.nft("list", "tables"), what=f"no {DRAIN_TABLE} on {node.name}")
 
 
+@pytest.mark.slow
+def test_connections_outlive_a_late_withdrawal(cluster):
+    """A drained node serves on while nobody else can; when a replacement is ready at last, long after drain-time, it withdraws as
+    if it had just been drained: the others get ready for its connections once more, and hand them back for all of drain-time.
+
+    The connections are idle meanwhile: what a router moves to a node that joins, before the others are ready, is refused.
+    """
+    one, two, _ = cluster.lab.nodes
+    pods = {node.name: [pod for pod in cluster.lab.pods if pod.node is node] for node in (one, two)}
+
+    def has_table(node=two):
+        return DRAIN_TABLE in node.nft("list", "tables")
+
+    with fabric(cluster) as made, contextlib.ExitStack() as stack:
+        web, vips = serve(cluster, made, pods[one.name], drain_time="10s", externalTrafficPolicy="Local")
+        agent = cluster.agents[one.name]
+        probes = {vip: stack.enter_context(StreamsProbe(made.user, vip, 80, 30, 20, 30)) for vip in vips}
+        for probe in probes.values():
+            probe.wait_up()
+        cordon(cluster, one)
+        wait_for(has_table, what="the first drain")
+        wait_for(lambda: not has_table(), 30, what="its end")
+        wait_told(agent, vips, "advertised")
+        assert all(made.next_hops(vip) == {one.name} for vip in vips)
+        web.set_backends(pods[one.name] + pods[two.name])
+        for vip in vips:
+            made.wait_next_hops(vip, [two])
+        drained = wait_told(agent, vips, "draining", "unschedulable, and another node")
+        assert 0 < drained["drains_for_ms"] <= 10_000 and has_table()
+        for probe in probes.values():
+            probe.speak()
+        spoke = mono_ns()
+        for probe in probes.values():
+            probe.wait_echoes(spoke, 8)
+        traces = {vip: probe.stop() for vip, probe in probes.items()}
+        for vip in vips:
+            alive = traces[vip].alive(spoke, 8)
+            assert len(alive) == 30, f"{vip}: {len(alive)} of 30 alive, cut {({reason for _, reason in traces[vip].cut()})}"
+
+
 def test_a_node_tells_the_others_where_it_is(cluster):
-    """Without its MACs and addresses they could not hand a leaving node its connections; VIPs and Pods are none of it."""
+    """Without its MACs and addresses they could not hand a leaving node its connections; neither VIPs are part of
+    it, nor tunnels without a MAC, nor addresses that are in no subnet; the bridge of its Pods is, like any interface."""
+    for node in cluster.lab.nodes:
+        node.ip("tuntap", "add", "wg0", "mode", "tun")
+        node.ip("address", "add", "198.51.100.1/24", "dev", "wg0")
+        node.ip("address", "add", "198.51.100.200/32", "dev", "eth0")
+        node.ip("link", "set", "wg0", "up")
     agents = cluster.start_agents(announce="bgp", pool=POOLS, interface=None)
     vips = cluster.service(policy="RequireDualStack").wait_vips(2)
     for agent in agents:
         wait_for(lambda a=agent: set(vips) <= set(a.node.addresses("lo")), what=f"VIPs on {agent.name}")
     for agent in agents:
         notes = cluster.api().get(f"{LEASES}/leasehold-node-{agent.name}")["metadata"]["annotations"]
-        links = [link for link in agent.node.ip_json("addr", "show") if link["ifname"] != "lo"]
-        in_subnets = [(link["address"], a["local"]) for link in links for a in link["addr_info"] if a["scope"] == "global"
-                      and a["prefixlen"] < (32 if a["family"] == "inet" else 128)]
-        assert {(agent.node.mac, agent.node.ip4), (agent.node.mac, agent.node.ip6)} <= set(in_subnets)
-        assert sorted(notes["leasehold.io/macs"].split(",")) == sorted({mac for mac, _ in in_subnets})
-        assert sorted(notes["leasehold.io/addresses"].split(",")) == sorted(address for _, address in in_subnets)
+        number = cluster.lab.nodes.index(agent.node) + 1
+        bridge, = agent.node.ip_json("link", "show", "cni0")
+        assert sorted(notes["leasehold.io/macs"].split(",")) == sorted([agent.node.mac, bridge["address"]])
+        assert set(notes["leasehold.io/addresses"].split(",")) == {
+            agent.node.ip4, agent.node.ip6, f"198.51.100.{16 * number + 1}", f"2001:db8:0:{number}::1"}
 
 
 # ---- status ----
@@ -363,6 +428,42 @@ def test_status_says_what_another_has_taken(cluster):
     assert web.wait_vips(1) == ["203.0.113.10"]
 
 
+def test_status_says_that_lo_is_down(cluster):
+    """Daemons export nothing of an interface that is down: no VIP is told as advertised then, and that is a problem."""
+    with fabric(cluster) as made:
+        _, vips = serve(cluster, made)
+        one, *others = cluster.lab.nodes
+        agent = cluster.agents[one.name]
+        one.ip("link", "set", "lo", "down")
+        try:
+            wait_told(agent, vips, "refused", "^lo is down$")
+            assert not any(told(agent, vip)["live"] for vip in vips)
+            problem, = [p for p in agent.status()["problems"] if p["code"] == "address_refused"]
+            assert "lo is down" in problem["what"]
+            assert "advertises 0 of 2 VIPs" in text_of(agent) and not text_of(agent).startswith(f"{one.name}: fine")
+            for vip in vips:
+                made.wait_next_hops(vip, others)
+        finally:
+            one.ip("link", "set", "lo", "up")
+        wait_told(agent, vips, "advertised")
+        assert not agent.status()["problems"]
+        for vip in vips:
+            made.wait_next_hops(vip, cluster.lab.nodes)
+
+
+def test_what_is_routed_by_others_is_logged(cluster):
+    """announce none: nothing but the data plane says of a VIP that this node answers for it."""
+    agent = cluster.agent(cluster.lab.nodes[0], announce="none", pool=POOLS, interface=None)
+    agent.start().wait_ready()
+    web = cluster.service(policy="RequireDualStack")
+    vips = web.wait_vips(2)
+    wait_told(agent, vips, "routed")
+    for vip in vips:
+        wait_for(lambda v=vip: re.search(rf" vip_up: .*{re.escape(v)}", agent.log()), what=f"vip_up of {vip}")
+    web.delete()
+    wait_for(lambda: not agent.status()["vips"], what="no VIPs")
+
+
 # ---- doctor ----
 
 def named(agent, text):
@@ -380,7 +481,7 @@ def test_doctor_tells_who_exports(cluster, node_kind):
         before = kernel_state(node)
         code, out = run(agent)
         assert code == 0 and "0 errors, 0 warnings" in out, out
-        for line in (f"BGP: connected with {made.router.ip4}, {made.router.ip6}", "2 VIPs are on lo, with a lifetime",
+        for line in (f"TCP port 179: connected with {made.router.ip4}, {made.router.ip6}", "2 VIPs are on lo, with a lifetime",
                      "eth0: forwarding and rp_filter as VIPs need them", "nf_tables for ARP: ", "by Leasehold\n"):
             assert line in out, f"{line}: {out}"
         assert max(map(len, out.splitlines())) <= 100 and kernel_state(node) == before
@@ -419,10 +520,82 @@ def test_doctor_before_the_first_agent(cluster):
         agent.node.ip("address", "add", "203.0.113.10/32", "dev", "lo")
         undo.callback(agent.node.delete_addresses, ["203.0.113.10"], "lo")
         code, found = findings(agent)
-        wrong = about(found, "203.0.113.10/32 on lo is in a pool")
+        wrong = about(found, "203.0.113.10/32 on lo is in a pool, and not marked as Leasehold's")
         assert code == 1 and wrong["level"] == "error"
         carry_out(agent.node, wrong)
         assert findings(agent)[0] == 0
+
+
+def test_an_address_that_lost_its_mark_is_put_back(cluster):
+    """`ip address change` takes the mark away: the doctor's remedy lets the agent put its own there again."""
+    agent, = cluster.start_agents([cluster.lab.nodes[0]], announce="bgp", pool=POOLS, interface=None)
+    vips = cluster.service(policy="RequireDualStack").wait_vips(2)
+    wait_told(agent, vips, "advertised")
+    agent.node.ip("address", "change", f"{vips[0]}/32", "dev", "lo", "valid_lft", "forever", "preferred_lft", "forever")
+    wrong = wait_for(lambda: named(agent, f"{vips[0]}/32 on lo is a VIP, and not marked"), PATIENCE_S, what="a lost mark")
+    assert wrong["level"] == "error" and "the agent puts it back" in wrong["mend"] and "end the program" not in wrong["mend"]
+    carry_out(agent.node, wrong)
+    wait_told(agent, vips, "advertised")
+    assert findings(agent)[0] == 0
+
+
+def test_doctor_knows_connections_of_nodes_alone(cluster):
+    """A network plugin's own mesh of nodes exports no VIPs, and does not make the doctor content."""
+    agents = cluster.start_agents(announce="bgp", pool=POOLS, interface=None)
+    one, two = agents[0].node, agents[1].node
+    listen = two.spawn([sys.executable, "-c", MESH.format(ip=two.ip4, do="listen")])
+    mesh = one.spawn([sys.executable, "-c", MESH.format(ip=two.ip4, do="connect")])
+    try:
+        for agent, peer in ((agents[0], two), (agents[1], one)):
+            wrong = wait_for(lambda a=agent, p=peer: named(a, f"TCP port 179: connected with {p.ip4}, a node of this cluster"),
+                             PATIENCE_S, what="a connection of nodes")
+            assert wrong["level"] == "warning" and "docs/bgp.md" in wrong["mend"]
+    finally:
+        mesh.kill9()
+        listen.kill9()
+
+
+def test_doctor_tells_routers_of_one_link_local_address_apart(cluster):
+    """Two routers, each fe80::1 on a link of its own, are two."""
+    agent = cluster.agent(cluster.lab.nodes[0], announce="bgp", pool=POOLS, interface=None)
+    node, links = agent.node, ("up0", "up1")
+    with contextlib.ExitStack() as undo:
+        for link in links:
+            node.ip("link", "add", link, "type", "veth", "peer", "name", f"{link}tor")
+            undo.callback(node.ip, "link", "del", link)
+            for end, address in ((link, "fe80::2"), (f"{link}tor", "fe80::1")):
+                node.ip("link", "set", end, "up")
+                node.ip("address", "add", f"{address}/64", "dev", end, "nodad")
+            for end, do in ((f"{link}tor", "listen"), (link, "connect")):
+                undo.callback(node.spawn([sys.executable, "-c", MESH.format(ip=f"fe80::1%{end}", do=do)]).kill9)
+        both = wait_for(lambda: [f for f in json.loads(run(agent, "--json")[1])["findings"]
+                                 if all(f"fe80::1%{link}" in f["what"].replace(",", "").split() for link in links)],
+                        PATIENCE_S, what="two routers")
+        assert both[0]["level"] == "ok" and "birdc show route export" in both[0]["means"]
+
+
+@pytest.mark.parametrize("mode", ["report", "manage"])
+def test_the_agent_looks_at_the_ways_in(cluster, mode):
+    """Forwarding off where routers send packets in: told by log and status, and set where it may be."""
+    node = cluster.lab.nodes[0]
+    with contextlib.ExitStack() as undo:
+        node.ip("route", "add", "default", "dev", "eth0", "metric", "7")
+        undo.callback(node.ip, "route", "del", "default", "dev", "eth0", "metric", "7")
+        undo.enter_context(sysctls(node, forwarding=0, arp_ignore=8))
+        agent, = cluster.start_agents([node], announce="bgp", pool=POOLS, interface=None, sysctl=mode)
+        wait_told(agent, cluster.service().wait_vips(), "advertised")
+        if mode == "manage":
+            wait_for(lambda: node.run(["sysctl", "-n", "net.ipv4.conf.eth0.forwarding"]).strip() == "1", PATIENCE_S, what="forwarding")
+            wait_for(lambda: "sysctl_set" in agent.log(), PATIENCE_S, what="a word on it")
+            assert "sysctl_wrong" not in agent.log() and findings(agent)[0] == 0
+            assert not [p for p in agent.status()["problems"] if p["code"] == "sysctl"]
+            return
+        wait_for(lambda: "sysctl_wrong" in agent.log(), PATIENCE_S, what="a word on forwarding")
+        told_of, = [p for p in agent.status()["problems"] if p["code"] == "sysctl"]
+        assert told_of["level"] == "error" and "net.ipv4.conf.eth0.forwarding is 0" in told_of["what"], told_of
+        told_lines = [line for line in agent.log().splitlines() if "sysctl_wrong" in line]
+        assert len(told_lines) == 1 and "sysctl -w net.ipv4.conf.eth0.forwarding=1" in told_lines[0]
+        assert "sysctl_set" not in agent.log()
 
 
 # ---- a stop that the kernel refuses ----

@@ -19,6 +19,8 @@ struct look {
 	bool asked, others;
 	enum drain_stage stage;
 	int64_t until_ms; /* likewise; -1 = never */
+	uint32_t number;
+	bool more;
 };
 
 static void check(const char *name, int64_t drain_ms, const struct look *v, size_t n)
@@ -26,7 +28,13 @@ static void check(const char *name, int64_t drain_ms, const struct look *v, size
 	struct drain d = { 0 };
 
 	for (size_t i = 0; i < n; i++) {
-		drain_step(&d, v[i].asked, v[i].others, drain_ms, at(v[i].ms));
+		drain_step(&d, &(struct drain_asks){ v[i].asked, v[i].more, v[i].others }, drain_ms, at(v[i].ms));
+		if (d.number != v[i].number)
+			fail_msg("%s, look %zu: number %" PRIu32, name, i, d.number);
+		if (d.stage == DRAIN_UNDER_WAY)
+			assert_int_equal(d.over.ns, d.until.ns);
+		if (d.stage == DRAIN_TOLD)
+			assert_int_equal(d.over.ns, mono_add_ms(d.until, drain_ms).ns);
 		if (d.stage != v[i].stage || d.until.ns != (v[i].until_ms < 0 ? MONO_NEVER : at(v[i].until_ms)).ns)
 			fail_msg("%s, look %zu: stage %d until %" PRId64 " ms", name, i, d.stage, mono_diff_ms(d.until, at(0)));
 		assert_int_equal(drain_withdraws(&d), v[i].stage == DRAIN_UNDER_WAY || v[i].stage == DRAIN_OVER);
@@ -43,30 +51,56 @@ static void test_stages(void **state)
 {
 	(void)state;
 	CHECK("all of it", 5000,
-	      { 0, false, true, DRAIN_NONE, -1 },
-	      { 100, true, true, DRAIN_TOLD, 600 },
-	      { 599, true, true, DRAIN_TOLD, 600 },
-	      { 600, true, true, DRAIN_UNDER_WAY, 5600 },
-	      { 5599, true, true, DRAIN_UNDER_WAY, 5600 },
-	      { 5600, true, true, DRAIN_OVER, -1 },
-	      { 9999, true, true, DRAIN_OVER, -1 });
+	      { 0, false, true, DRAIN_NONE, -1, 0, false },
+	      { 100, true, true, DRAIN_TOLD, 600, 1, false },
+	      { 599, true, true, DRAIN_TOLD, 600, 1, false },
+	      { 600, true, true, DRAIN_UNDER_WAY, 5600, 1, false },
+	      { 5599, true, true, DRAIN_UNDER_WAY, 5600, 1, false },
+	      { 5600, true, true, DRAIN_OVER, -1, 1, false },
+	      { 9999, true, true, DRAIN_OVER, -1, 1, false });
 	CHECK("nobody to get ready", 5000,
-	      { 0, true, false, DRAIN_UNDER_WAY, 5000 },
-	      { 5000, true, false, DRAIN_OVER, -1 });
+	      { 0, true, false, DRAIN_UNDER_WAY, 5000, 1, false },
+	      { 5000, true, false, DRAIN_OVER, -1, 1, false });
 	CHECK("the only other one goes", 5000,
-	      { 0, true, true, DRAIN_TOLD, 500 },
-	      { 100, true, false, DRAIN_UNDER_WAY, 5000 });
+	      { 0, true, true, DRAIN_TOLD, 500, 1, false },
+	      { 100, true, false, DRAIN_UNDER_WAY, 5000, 1, false });
 	CHECK("no drain-time", 0,
-	      { 0, true, true, DRAIN_OVER, -1 });
+	      { 0, true, true, DRAIN_OVER, -1, 1, false });
 	CHECK("called off, and asked for again", 5000,
-	      { 0, true, true, DRAIN_TOLD, 500 },
-	      { 400, false, true, DRAIN_NONE, -1 },
-	      { 450, true, true, DRAIN_TOLD, 950 },
-	      { 950, true, true, DRAIN_UNDER_WAY, 5950 },
-	      { 960, false, true, DRAIN_NONE, -1 });
+	      { 0, true, true, DRAIN_TOLD, 500, 1, false },
+	      { 400, false, true, DRAIN_NONE, -1, 1, false },
+	      { 450, true, true, DRAIN_TOLD, 950, 2, false },
+	      { 950, true, true, DRAIN_UNDER_WAY, 5950, 2, false },
+	      { 960, false, true, DRAIN_NONE, -1, 2, false });
+	CHECK("a VIP that turns with the node", 5000,
+	      { 0, true, true, DRAIN_TOLD, 500, 1, true },
+	      { 100, true, true, DRAIN_TOLD, 500, 1, true },
+	      { 500, true, true, DRAIN_UNDER_WAY, 5500, 1, true },
+	      { 501, true, true, DRAIN_UNDER_WAY, 5500, 1, false });
+	CHECK("one that turns when all is over", 5000,
+	      { 0, true, true, DRAIN_TOLD, 500, 1, false },
+	      { 9000, true, true, DRAIN_OVER, -1, 1, false },
+	      { 9100, true, true, DRAIN_TOLD, 9600, 2, true },
+	      { 9200, true, true, DRAIN_TOLD, 9600, 2, true },
+	      { 9600, true, true, DRAIN_UNDER_WAY, 14600, 2, true },
+	      { 14600, true, true, DRAIN_OVER, -1, 2, false },
+	      { 99000, true, true, DRAIN_TOLD, 99500, 3, true });
+	CHECK("one that turns while the others are ready", 5000,
+	      { 0, true, true, DRAIN_TOLD, 500, 1, false },
+	      { 500, true, true, DRAIN_UNDER_WAY, 5500, 1, false },
+	      { 4999, true, true, DRAIN_UNDER_WAY, 9999, 2, true },
+	      { 5500, true, true, DRAIN_UNDER_WAY, 9999, 2, false });
+	CHECK("one that turns when they soon are no more", 5000,
+	      { 0, true, true, DRAIN_TOLD, 500, 1, false },
+	      { 500, true, true, DRAIN_UNDER_WAY, 5500, 1, false },
+	      { 5000, true, true, DRAIN_TOLD, 5500, 2, true },
+	      { 5500, true, true, DRAIN_UNDER_WAY, 10500, 2, true });
+	CHECK("one that turns, no drain-time", 0,
+	      { 0, true, true, DRAIN_OVER, -1, 1, false },
+	      { 9, true, true, DRAIN_OVER, -1, 1, true });
 	CHECK("a loop that was late", 5000,
-	      { 0, true, true, DRAIN_TOLD, 500 },
-	      { 60000, true, true, DRAIN_OVER, -1 });
+	      { 0, true, true, DRAIN_TOLD, 500, 1, false },
+	      { 60000, true, true, DRAIN_OVER, -1, 1, false });
 }
 
 /* ---- what a stop waits for ---- */

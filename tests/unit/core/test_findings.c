@@ -1,148 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Proves what the doctor says of what was found: of a healthy node nothing but good, of one with many things wrong each of
  * them with its remedy, and that no part that could not be looked at keeps another from being told. */
-#include "agent/core/findings.h"
-
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-static unsigned char memory[256 * 1024] __attribute__((aligned(16)));
-
-static void set(struct fact *f, const char *wrong)
-{
-	f->state = wrong ? FACT_BAD : FACT_GOOD;
-	snprintf(f->text, sizeof(f->text), "%s", wrong ? wrong : "");
-}
-
-static struct ip address(const char *text)
-{
-	struct ip ip;
-
-	assert_int_equal(ip_parse(text, &ip), 0);
-	return ip;
-}
-
-static void add_right(struct facts_api *a, const char *verb, const char *group, const char *resource, const char *ns)
-{
-	a->rights[a->n_rights++] = (struct facts_right){ .verb = verb, .group = group, .resource = resource, .subresource = "",
-							 .ns = ns, .name = "", .what_for = "work", .answer = RIGHT_YES };
-}
-
-static void add_api(struct facts_api *a)
-{
-	strcpy(a->credentials, "credentials: node.conf");
-	a->n_servers = 1;
-	strcpy(a->servers[0].url, "https://192.0.2.100:6443");
-	set(&a->servers[0].ready, NULL);
-	a->servers[0].version_major = 1;
-	a->servers[0].version_minor = 34;
-	strcpy(a->servers[0].version, "v1.34.1");
-	a->servers[0].dated = true;
-	add_right(a, "get", "coordination.k8s.io", "leases", "kube-system");
-	add_right(a, "update", "coordination.k8s.io", "leases", "kube-system");
-	add_right(a, "create", "coordination.k8s.io", "leases", "kube-system");
-	add_right(a, "list", "", "services", "");
-	strcpy(a->lease, "leasehold-group-0");
-	set(&a->lease_seen, NULL);
-	a->lease_moved = true;
-	a->lease_ms = 3000;
-	a->lease_watched_ms = 3400;
-	strcpy(a->holder, "node1");
-}
-
-static void add_net(struct facts_net *n)
-{
-	struct sysctl_facts *y = &n->links[0].sysctls;
-
-	strcpy(n->pools[0].text, "192.0.2.200-192.0.2.239");
-	strcpy(n->pools[0].links, "eth0");
-	n->n_pools = n->n_links = 1;
-	n->links[0] = (struct facts_link){ .name = "eth0", .up = true, .carrier = true, .mtu = 1500, .mac = "02:00:00:00:00:01" };
-	set(&n->links[0].first, NULL);
-	*y = (struct sysctl_facts){ .name = "eth0", .v4 = true, .nft = true, .gate = true, .subnet_v4 = true };
-	y->own[SYSCTL_FORWARD_V4] = 1;
-	n->v4.pass = FILTER_OPEN;
-	strcpy(n->proxy_mode, "nftables");
-}
-
-static struct doctor_facts *healthy(void)
-{
-	static struct doctor_facts f;
-
-	memset(&f, 0, sizeof(f));
-	f.config = (struct facts_config){ .source = "the flags given", .node = "node1", .ns = "kube-system", .state_dir = "/run/leasehold",
-					  .n_pools = 1, .pool_v4 = true, .nft = true, .gate = true };
-	f.node = (struct facts_node){ .release = "6.1.0-13-amd64", .major = 6, .minor = 1, .conntrack = 10, .conntrack_max = 1000,
-				      .tcp_loose = 1 };
-	set(&f.node.nat, NULL);
-	set(&f.node.arp, NULL);
-	set(&f.node.gate, NULL);
-	f.rights = (struct facts_rights){ .net_admin = true, .net_raw = true, .bpf = true };
-	set(&f.rights.sysctls, NULL);
-	set(&f.rights.state_dir, NULL);
-	add_net(&f.net);
-	f.wire.n_probes = 1;
-	f.wire.nodes_known = true;
-	f.wire.probes[0] = (struct facts_probe){ .ip = address("192.0.2.200"), .link = "eth0", .ours = true, .wanted = true };
-	add_api(&f.api);
-	f.agent = (struct facts_agent){ .running = true, .ready = true, .role = "holder", .n_vips = 1, .version = "1", .our_version = "1" };
-	set(&f.agent.asked, NULL);
-	return &f;
-}
-
-static struct findings judge(const struct doctor_facts *f)
-{
-	struct arena arena = { .base = memory, .size = sizeof(memory) };
-	struct findings found;
-	size_t n = 0, counted = 0;
-
-	assert_int_equal(findings_judge(f, &arena, &found), 0);
-	for (const struct finding *i = found.first; i; i = i->next, n++) {
-		assert_non_null(i->what);
-		assert_true(*i->what);
-		assert_true(!i->next || i->next->section >= i->section);
-		/* Who is told that something is wrong is told what to do, but of what the agent says itself. */
-		if (i->level >= FINDING_WARNING && i->section != SECTION_AGENT)
-			assert_true(i->mend || i->command);
-	}
-	for (size_t i = 0; i < FINDING_LEVEL_N; i++)
-		counted += found.n[i];
-	assert_int_equal(counted, n);
-	return found;
-}
-
-/* The lines that are not "ok", with what is to be done. */
-static void expect(const struct doctor_facts *f, const char *want)
-{
-	static char text[16 * 1024];
-	struct findings found = judge(f);
-	size_t at = 0;
-
-	text[0] = '\0';
-	for (const struct finding *i = found.first; i; i = i->next)
-		if (i->level != FINDING_OK)
-			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s: %s%s%s\n", finding_level_name(i->level), i->what,
-					       i->command ? " $ " : "", i->command ? i->command : "");
-	if (strcmp(text, want) != 0)
-		fail_msg("said:\n%swanted:\n%s", text, want);
-}
-
-/* Whether there is such a line. */
-static bool says(const struct doctor_facts *f, enum finding_level level, const char *what)
-{
-	struct findings found = judge(f);
-
-	for (const struct finding *i = found.first; i; i = i->next)
-		if (i->level == level && strcmp(i->what, what) == 0)
-			return true;
-	return false;
-}
+#include "tests/unit/core/findings_node.h"
 
 static void test_a_healthy_node(void **state)
 {
@@ -237,93 +99,6 @@ static void test_interfaces_and_sysctls(void **state)
 	f = healthy();
 	f->net.links[0].sysctls.v6 = f->net.links[0].sysctls.default_v6_from_ra = f->config.manage = true;
 	expect(f, "error: net.ipv6.conf.all.forwarding is 0\n"); /* no command: the route's interface is not known */
-}
-
-/* announce: bgp, two VIPs, one router. */
-static struct doctor_facts *advertising(void)
-{
-	struct doctor_facts *f = healthy();
-	struct facts_routes *r = &f->net.routes;
-
-	f->config.routed = f->config.bgp = f->config.pool_v6 = true;
-	f->config.gate = false;
-	f->rights.net_raw = false; /* nothing is announced */
-	f->net.n_pools = f->wire.n_probes = 0;
-	f->net.links[0].sysctls = (struct sysctl_facts){ .name = "eth0", .routed = true, .v4 = true, .v6 = true, .nft = true };
-	f->net.links[0].sysctls.own[SYSCTL_FORWARD_V4] = f->net.links[0].sysctls.all[SYSCTL_FORWARD_V6] = 1;
-	*r = (struct facts_routes){ .lo_up = true, .n_vips = 2, .listens = true, .n_peers = 1, .peers = { address("192.0.2.60") } };
-	set(&r->asked, NULL);
-	return f;
-}
-
-static void test_advertised_vips(void **state)
-{
-	struct doctor_facts *f = advertising();
-	struct facts_routes *r = &f->net.routes;
-
-	(void)state;
-	expect(f, "");
-	assert_true(says(f, FINDING_OK, "2 VIPs are on lo, with a lifetime"));
-	assert_true(says(f, FINDING_OK, "BGP: connected with 192.0.2.60"));
-	assert_true(says(f, FINDING_OK, "eth0: forwarding and rp_filter as VIPs need them"));
-	assert_true(says(f, FINDING_OK, "no address of a pool is on this node but by Leasehold"));
-	r->n_peers = 2;
-	r->peers[1] = address("2001:db8::60");
-	r->n_more_peers = 3;
-	assert_true(says(f, FINDING_OK, "BGP: connected with 192.0.2.60, 2001:db8::60 and 3 more"));
-
-	r->n_peers = r->n_more_peers = 0;
-	expect(f, "warning: a routing daemon listens on TCP port 179, and no BGP session is up\n");
-	r->listens = false;
-	r->n_vips = 0;
-	expect(f, "skipped: VIPs on lo\nwarning: no BGP session is up on this node, and nobody listens on TCP port 179\n");
-	f->config.bgp = false; /* announce: none: nobody need export them */
-	expect(f, "");
-
-	f = advertising();
-	set(&r->asked, "reading TCP sockets: No such file or directory");
-	r->lo_up = false;
-	r->lo_v6_off = 1;
-	r->n_lasting = 1;
-	r->lasting = address("203.0.113.10");
-	expect(f, "error: lo is down $ ip link set lo up\n"
-		  "error: net.ipv6.conf.lo.disable_ipv6 is 1 $ sysctl -w net.ipv6.conf.lo.disable_ipv6=0\n"
-		  "warning: on lo without a lifetime: 203.0.113.10\nskipped: BGP sessions\n");
-	f = advertising();
-	f->config.pool_v6 = false; /* then lo need not take IPv6 */
-	r->lo_v6_off = 1;
-	r->n_lasting = 2;
-	r->lasting = address("203.0.113.10");
-	expect(f, "warning: on lo without a lifetime: 203.0.113.10 and 1 more\n");
-}
-
-/* Of the interfaces that lead to routers nothing is asked but what lets packets for VIPs pass; the agent sets none of it. */
-static void test_ways_in(void **state)
-{
-	struct doctor_facts *f = advertising();
-	struct sysctl_facts *y = &f->net.links[0].sysctls;
-
-	(void)state;
-	y->own[SYSCTL_ARP_IGNORE] = 8;
-	y->own[SYSCTL_DISABLE_IPV6] = y->own[SYSCTL_DROP_GRATUITOUS_ARP] = y->own[SYSCTL_RP_FILTER] = 1;
-	f->net.links[0].carrier = false;
-	expect(f, "");
-	y->several = f->config.manage = true;
-	y->own[SYSCTL_FORWARD_V4] = 0;
-	expect(f, "error: net.ipv4.conf.eth0.forwarding is 0 $ sysctl -w net.ipv4.conf.eth0.forwarding=1\n"
-		  "warning: net.ipv4.conf.eth0.rp_filter is 1 $ sysctl -w net.ipv4.conf.eth0.rp_filter=2\n");
-	y->own[SYSCTL_FORWARD_V4] = y->default_v4_elsewhere = 1;
-	y->several = false;
-	expect(f, "warning: net.ipv4.conf.eth0.rp_filter is 1 $ sysctl -w net.ipv4.conf.eth0.rp_filter=2\n");
-	f->net.n_links = 0;
-	expect(f, "skipped: sysctls\n");
-
-	f = advertising();
-	f->net.n_strangers = 1;
-	f->net.strangers[0] = (struct facts_stranger){ .ip = address("203.0.113.10"), .len = 32, .link = "lo" };
-	set(&f->node.arp, "none");
-	expect(f, "warning: nf_tables for ARP does not work $ sysctl -w net.ipv4.conf.all.arp_ignore=1\n"
-		  "error: 203.0.113.10/32 on lo is in a pool, and not Leasehold's $ ip address del 203.0.113.10/32 dev lo\n");
 }
 
 static void test_other_software(void **state)
@@ -431,16 +206,6 @@ static void test_the_api(void **state)
 		  "skipped: Lease leasehold-group-0\n");
 }
 
-static const char *mend_of(const struct doctor_facts *f, const char *what)
-{
-	struct findings found = judge(f);
-
-	for (const struct finding *i = found.first; i; i = i->next)
-		if (strstr(i->what, what))
-			return i->mend;
-	return NULL;
-}
-
 static void test_a_missing_right_names_its_rule(void **state)
 {
 	struct doctor_facts *f = healthy();
@@ -537,8 +302,6 @@ int main(void)
 		cmocka_unit_test(test_a_healthy_node),
 		cmocka_unit_test(test_kernel_and_rights),
 		cmocka_unit_test(test_interfaces_and_sysctls),
-		cmocka_unit_test(test_advertised_vips),
-		cmocka_unit_test(test_ways_in),
 		cmocka_unit_test(test_other_software),
 		cmocka_unit_test(test_the_wire),
 		cmocka_unit_test(test_the_api),

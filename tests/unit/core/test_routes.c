@@ -18,7 +18,8 @@ static mono_t at(int64_t ms)
 #define LOCAL .local = true
 #define HERE .ready_here = true
 #define ELSEWHERE .ready_elsewhere = true
-#define LEAVES .known = true, .leaving = true
+#define LEAVES .known = true, .leaving = true, .withdraws = true
+#define TOLD .known = true, .leaving = true
 #define OTHERS .others = true
 
 static void test_services(void **state)
@@ -41,7 +42,9 @@ static void test_services(void **state)
 		{ "Local, nowhere", { LOCAL }, { 0 }, ROUTE_NO_LOCAL_ENDPOINT },
 		{ "Local, here, none of which is a backend", { LOCAL, HERE }, { 0 }, ROUTE_NO_BACKEND },
 		{ "Local, leaving, only here", { SERVES, LOCAL, HERE }, { LEAVES, OTHERS }, ROUTE_OK },
-		{ "Local, leaving, elsewhere, too", { SERVES, LOCAL, HERE, ELSEWHERE }, { LEAVES }, ROUTE_LEAVING },
+		{ "Local, leaving, elsewhere, too", { SERVES, LOCAL, HERE, ELSEWHERE }, { LEAVES, OTHERS }, ROUTE_LEAVING },
+		{ "Local, leaving, elsewhere, where no agent lives", { SERVES, LOCAL, HERE, ELSEWHERE }, { LEAVES }, ROUTE_OK },
+		{ "head start", { SERVES }, { TOLD, OTHERS }, ROUTE_LEAVING },
 		{ "Local, elsewhere, too, not leaving", { SERVES, LOCAL, HERE, ELSEWHERE }, { OTHERS }, ROUTE_OK },
 	};
 
@@ -75,7 +78,7 @@ static void test_others(void **state)
 /* ---- one VIP ---- */
 
 #define KNOWN .known = true
-#define STOPS .known = true, .leaving = true, .stopping = true
+#define STOPS LEAVES, .stopping = true
 
 static void test_up(void **state)
 {
@@ -97,8 +100,12 @@ static void test_up(void **state)
 		{ "leaves, another serves it", { .why = ROUTE_LEAVING, .up = true }, { LEAVES, OTHERS }, true, false, true },
 		{ "leaves, nobody else does", { .why = ROUTE_OK, .up = true }, { LEAVES }, true, true, false },
 		{ "stops, nobody else does", { .why = ROUTE_OK, .up = true }, { STOPS }, true, false, true },
-		{ "stops before anybody has looked", { .why = ROUTE_NO_SERVICE, .up = true }, { .leaving = true, .stopping = true }, false, false, true },
-		{ "stops, head start", { .why = ROUTE_OK, .up = true }, { KNOWN, .stopping = true }, true, true, false },
+		{ "stops before anybody has looked", { .why = ROUTE_NO_SERVICE, .up = true }, { .leaving = true, .stopping = true, .withdraws = true }, false, false, true },
+		{ "stops, head start", { .why = ROUTE_OK, .up = true }, { TOLD, .stopping = true }, true, true, false },
+		{ "leaves, head start", { .why = ROUTE_LEAVING, .up = true }, { TOLD, OTHERS }, true, true, false },
+		{ "none comes in a head start", { .why = ROUTE_LEAVING }, { TOLD, OTHERS }, true, false, false },
+		{ "goes on draining in another's head start", { .why = ROUTE_LEAVING, .drains = true }, { TOLD, OTHERS }, true, false, true },
+		{ "the last endpoint goes in a head start", { .why = ROUTE_NO_LOCAL_ENDPOINT, .up = true }, { TOLD, OTHERS }, true, false, false },
 		{ "none comes while it stops", { .why = ROUTE_OK }, { STOPS }, true, false, false },
 		{ "goes on draining", { .why = ROUTE_LEAVING, .drains = true }, { LEAVES, OTHERS }, true, false, true },
 		{ "stays after all", { .why = ROUTE_OK, .drains = true }, { KNOWN }, false, false, false },
@@ -118,12 +125,41 @@ static void test_up(void **state)
 	}
 }
 
+/* Those that go because the node leaves, and no others, begin a drain; none that is gone does. */
+static void test_turns(void **state)
+{
+	static const struct {
+		const char *name;
+		struct route r;
+		struct routes_node n;
+		bool turns;
+	} rows[] = {
+		{ "nobody leaves", { .why = ROUTE_OK, .up = true }, { KNOWN }, false },
+		{ "another serves it", { .why = ROUTE_LEAVING, .up = true }, { TOLD, OTHERS }, true },
+		{ "long after", { .why = ROUTE_LEAVING, .up = true }, { LEAVES, OTHERS }, true },
+		{ "nobody else serves it", { .why = ROUTE_OK, .up = true }, { LEAVES }, false },
+		{ "gone", { .why = ROUTE_LEAVING, .drains = true }, { LEAVES, OTHERS }, false },
+		{ "goes for another reason", { .why = ROUTE_NO_LOCAL_ENDPOINT, .up = true }, { LEAVES, OTHERS }, false },
+		{ "stays after all, not looked at yet", { .why = ROUTE_LEAVING, .up = true }, { KNOWN }, false },
+		{ "stops", { .why = ROUTE_OK, .up = true }, { TOLD, .stopping = true }, true },
+		{ "stops, gone", { .why = ROUTE_OK }, { STOPS }, false },
+		{ "stops before anybody has looked", { .why = ROUTE_NO_SERVICE, .up = true }, { .leaving = true, .stopping = true }, true },
+		{ "leaves, not looked at yet", { .why = ROUTE_NO_SERVICE, .up = true }, { .leaving = true }, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(rows); i++)
+		if (routes_turns(&rows[i].r, &rows[i].n) != rows[i].turns)
+			fail_msg("%s: %d", rows[i].name, !rows[i].turns);
+}
+
 /* ---- what is told ---- */
 
 static void test_report(void **state)
 {
-	const struct drain none = { .stage = DRAIN_NONE, .until = MONO_NEVER }, over = { .stage = DRAIN_OVER, .until = MONO_NEVER };
-	const struct drain under_way = { .stage = DRAIN_UNDER_WAY, .until = at(4200) }, past = { DRAIN_UNDER_WAY, at(-9000), at(0) };
+	const struct drain none = { .stage = DRAIN_NONE, .until = MONO_NEVER }, over = { .stage = DRAIN_OVER, .over = at(-1), .until = MONO_NEVER };
+	const struct drain under_way = { .stage = DRAIN_UNDER_WAY, .over = at(4200), .until = at(4200) };
+	const struct drain past = { .stage = DRAIN_UNDER_WAY, .over = at(0), .until = at(0) }, told = { .stage = DRAIN_TOLD, .over = at(4200), .until = at(100) };
 	const struct {
 		const char *name;
 		struct route r;
@@ -145,11 +181,14 @@ static void test_report(void **state)
 		  ROUTE_WITHDRAWN, ROUTE_LEAVING },
 		{ "the same, not noticed yet", { .why = ROUTE_LEAVING, .drains = true }, { LEAVES, OTHERS }, &past, false, ROUTE_WITHDRAWN,
 		  ROUTE_LEAVING },
+		{ "the same, in another's head start", { .why = ROUTE_LEAVING, .drains = true }, { TOLD, OTHERS }, &told, false, ROUTE_DRAINING,
+		  ROUTE_LEAVING },
+		{ "its own head start", { .why = ROUTE_LEAVING, .up = true }, { TOLD, OTHERS }, &told, true, ROUTE_ADVERTISED, ROUTE_OK },
 		{ "it never had any", { .why = ROUTE_LEAVING }, { LEAVES, OTHERS }, &under_way, false, ROUTE_WITHDRAWN, ROUTE_LEAVING },
 		{ "stopping", { .why = ROUTE_OK, .drains = true }, { STOPS }, &under_way, false, ROUTE_DRAINING, ROUTE_STOPPING },
 		{ "stopping, looked at anew", { .why = ROUTE_LEAVING, .drains = true }, { STOPS, OTHERS }, &under_way, false, ROUTE_DRAINING,
 		  ROUTE_STOPPING },
-		{ "stopping before anybody has looked", { .why = ROUTE_NO_SERVICE, .drains = true }, { .leaving = true, .stopping = true },
+		{ "stopping before anybody has looked", { .why = ROUTE_NO_SERVICE, .drains = true }, { .leaving = true, .stopping = true, .withdraws = true },
 		  &under_way, false, ROUTE_DRAINING, ROUTE_STOPPING },
 		{ "stopping, and the kernel would not", { .why = ROUTE_OK, .drains = true }, { STOPS }, &under_way, true, ROUTE_ADVERTISED,
 		  ROUTE_STOPPING },
@@ -178,6 +217,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_services), cmocka_unit_test(test_others), cmocka_unit_test(test_up),
+		cmocka_unit_test(test_turns),
 		cmocka_unit_test(test_report),	 cmocka_unit_test(test_texts),
 	};
 

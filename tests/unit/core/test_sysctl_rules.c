@@ -76,6 +76,12 @@ CHANGE(routed, f->routed = true; f->own[SYSCTL_RP_FILTER] = 1)
 CHANGE(routed_several, f->routed = f->several = true; f->own[SYSCTL_RP_FILTER] = 1)
 CHANGE(routed_elsewhere, f->routed = f->default_v4_elsewhere = true; f->all[SYSCTL_RP_FILTER] = 1)
 CHANGE(routed_forward_off, f->routed = true; f->own[SYSCTL_FORWARD_V4] = 0)
+CHANGE(routed_watched, f->routed = f->watched = true; f->own[SYSCTL_FORWARD_V4] = 0)
+CHANGE(routed_watched_strict, f->routed = f->watched = f->several = true; f->own[SYSCTL_RP_FILTER] = 1)
+CHANGE(routed_watched_v6, f->routed = f->watched = f->guessed = f->several = true; f->all[SYSCTL_FORWARD_V6] = 0)
+CHANGE(guess_strict, f->routed = f->guessed = f->several = f->default_v4_elsewhere = true; f->own[SYSCTL_RP_FILTER] = 1)
+CHANGE(guess_off, f->routed = f->guessed = true; f->own[SYSCTL_FORWARD_V4] = 0)
+CHANGE(guess_several_off, f->routed = f->guessed = f->several = true; f->own[SYSCTL_FORWARD_V4] = 0)
 CHANGE(announced_several, f->several = true; f->own[SYSCTL_RP_FILTER] = 1)
 /* Nothing is announced there. */
 static void routed_others(struct sysctl_facts *f)
@@ -127,6 +133,12 @@ static const struct row rows[] = {
 	{ "routed: rp_filter strict, several ways in", routed_several, 1, SYSCTL_RP_FILTER, "eth0", 1, 2, false, false },
 	{ "routed: rp_filter strict, default route elsewhere", routed_elsewhere, 1, SYSCTL_RP_FILTER, "eth0", 1, 2, false, false },
 	{ "routed: forwarding off", routed_forward_off, 1, SYSCTL_FORWARD_V4, "eth0", 0, 1, true, false },
+	{ "routed: forwarding off, the agent looks", routed_watched, 1, SYSCTL_FORWARD_V4, "eth0", 0, 1, true, true },
+	{ "routed: rp_filter strict, the agent looks", routed_watched_strict, 1, SYSCTL_RP_FILTER, "eth0", 1, 2, false, false },
+	{ "routed: IPv6 forwarding off, whichever the way", routed_watched_v6, 1, SYSCTL_FORWARD_V6, "all", 0, 1, true, true },
+	{ .name = "routed: rp_filter strict, perhaps no way in", .change = guess_strict },
+	{ "routed: forwarding off, the only way in", guess_off, 1, SYSCTL_FORWARD_V4, "eth0", 0, 1, true, false },
+	{ "routed: forwarding off, perhaps no way in", guess_several_off, 1, SYSCTL_FORWARD_V4, "eth0", 0, 1, false, false },
 	{ .name = "routed: what is about announcing", .change = routed_others },
 	{ .name = "rp_filter strict, several interfaces with VIPs", .change = announced_several },
 	{ .name = "nothing can be read", .change = unknown },
@@ -164,7 +176,7 @@ static void test_advice_mends(void **state)
 	for (unsigned int key = 0; key < SYSCTL_KEY_N; key++)
 		for (int own = -1; own <= 8; own++)
 			for (int all = -1; all <= 8; all++)
-				for (unsigned int bits = 0; bits < 32; bits++) {
+				for (unsigned int bits = 0; bits < 64; bits++) {
 					struct sysctl_facts f = healthy();
 					struct sysctl_advice advice[SYSCTL_ADVICE_MAX];
 					size_t n;
@@ -174,6 +186,7 @@ static void test_advice_mends(void **state)
 					f.default_v4_elsewhere = bits & 4;
 					f.routed = bits & 8;
 					f.several = bits & 16;
+					f.guessed = bits & 32;
 					f.own[SYSCTL_ARP_ANNOUNCE] = 2;
 					f.own[key] = own;
 					f.all[key] = all;
@@ -184,6 +197,28 @@ static void test_advice_mends(void **state)
 							 &f.own[advice[i].key]) = advice[i].wanted;
 					assert_int_equal(sysctl_judge(&f, advice), 0);
 				}
+}
+
+/* A session of IPv6 alone is no second way in for IPv4. */
+static void test_ways_in(void **state)
+{
+	static const struct {
+		bool v4;
+		size_t n_v4, n;
+		bool several, guessed;
+	} ways[] = {
+		{ true, 1, 1, false, false }, { true, 1, 2, false, false }, { false, 1, 2, true, true },
+		{ true, 2, 3, true, false },  { false, 0, 1, false, false }, { false, 0, 2, true, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		struct sysctl_facts f = healthy();
+
+		sysctl_way_in(&f, ways[i].v4, ways[i].n_v4, ways[i].n);
+		assert_int_equal(f.several, ways[i].several);
+		assert_int_equal(f.guessed, ways[i].guessed);
+	}
 }
 
 static void test_only_families_that_are_there_are_read(void **state)
@@ -200,6 +235,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_advice_mends),
+		cmocka_unit_test(test_ways_in),
 		cmocka_unit_test(test_only_families_that_are_there_are_read),
 	};
 

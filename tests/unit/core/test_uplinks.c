@@ -5,18 +5,21 @@
 
 #include "tests/unit/core/make.h"
 
-enum { LO = 1, ETH0, ETH1, BOND, PORT, POD, TUNNEL, VETH, VLAN };
+enum { LO = 1, ETH0, ETH1, BOND, PORT, POD, TUNNEL, VETH, VLAN, WIREGUARD };
+
+#define MAC .mac = { 2 }
 
 static const struct link links[] = {
 	{ .index = LO, .name = "lo", .loopback = true },
-	{ .index = ETH0, .name = "eth0" },
-	{ .index = ETH1, .name = "eth1" },
-	{ .index = BOND, .name = "bond0" },
-	{ .index = PORT, .name = "eth2", .port = true, .master = BOND },
-	{ .index = POD, .name = "cali1", .pair = true },
+	{ .index = ETH0, .name = "eth0", MAC },
+	{ .index = ETH1, .name = "eth1", MAC },
+	{ .index = BOND, .name = "bond0", MAC },
+	{ .index = PORT, .name = "eth2", .port = true, .master = BOND, MAC },
+	{ .index = POD, .name = "cali1", .pair = true, MAC },
 	{ .index = TUNNEL, .name = "tunl0", .kind = LINK_OTHER },
-	{ .index = VETH, .name = "veth0", .pair = true },
-	{ .index = VLAN, .name = "eth1.7", .kind = LINK_VLAN, .lower = ETH1 },
+	{ .index = VETH, .name = "veth0", .pair = true, MAC },
+	{ .index = VLAN, .name = "eth1.7", .kind = LINK_VLAN, .lower = ETH1, MAC },
+	{ .index = WIREGUARD, .name = "wg0", .kind = LINK_OTHER, .noarp = true },
 };
 
 static const struct row {
@@ -40,6 +43,9 @@ static const struct row {
 	{ "a VIP of ours", ETH0, "203.0.113.10", 24, true, 0, 0, false, false },
 	{ "a host's address", TUNNEL, "198.51.100.1", 32, false, 0, 0, false, false },
 	{ "likewise, IPv6", POD, "2001:db8:1::1", 128, false, 0, 0, false, false },
+	{ "a subnet of a link without a MAC", WIREGUARD, "198.51.100.1", 24, false, 0, 0, false, false },
+	{ "likewise, IPv6", WIREGUARD, "2001:db8:1::1", 64, false, 0, 0, false, false },
+	{ "a subnet of a link that is not in view", 99, "192.0.2.11", 24, false, 0, 0, false, false },
 	{ "of this link alone", POD, "fe80::1", 64, false, 0, 0, false, false },
 	{ "the default route leaves there", ETH1, NULL, 0, false, ETH1, 0, false, true },
 	{ "the IPv6 one does", ETH1, "fe80::1", 64, false, ETH0, ETH1, false, true },
@@ -58,7 +64,7 @@ static void test_links(void **state)
 		const struct link_state s = { .links = links, .n_links = sizeof(links) / sizeof(links[0]), .addrs = &addr,
 					      .n_addrs = r->ip != NULL, .default_v4 = r->default_v4, .default_v6 = r->default_v6 };
 
-		if (uplinks_is(&s, link_find(&s, r->index)) != r->uplink)
+		if ((link_find(&s, r->index) && uplinks_is(&s, link_find(&s, r->index))) != r->uplink)
 			fail_msg("%s: uplink %d", r->name, !r->uplink);
 		if (r->ip && uplinks_reachable(&s, &addr) != r->reachable)
 			fail_msg("%s: reachable %d", r->name, !r->reachable);

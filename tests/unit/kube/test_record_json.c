@@ -2,6 +2,7 @@
 /* What a node says of itself survives the way through its Lease; nonsense in it counts as absent, and is bounded. */
 #include "agent/kube/record_json.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,6 +47,7 @@ static struct kube_record full(void)
 	r.rank = 9;
 	r.weight = 100;
 	r.leaving = true;
+	r.drain = UINT32_MAX;
 	r.n_macs = RECORD_MACS_MAX;
 	for (size_t i = 0; i < r.n_macs; i++)
 		memcpy(r.macs[i], (uint8_t[]){ 2, 0, 0xab, 0xcd, 0xef, (uint8_t)i }, LINK_MAC_LEN);
@@ -96,7 +98,7 @@ static void test_rewrite(void **state)
 	static const char old[] =
 		"{\"metadata\":{\"name\":\"leasehold-node-a\",\"labels\":{\"leasehold.io/kind\":\"node\",\"team\":\"a\"},"
 		"\"annotations\":{\"leasehold.io/rank\":\"3\",\"leasehold.io/macs\":\"02:00:00:00:00:01\","
-		"\"leasehold.io/leaving\":\"true\",\"leasehold.io/busiest\":\"192.0.2.1\",\"leasehold.io/prepared\":\"l=1!no\",\"x\":\"y\"}%s},\"spec\":{\"p\":1}}";
+		"\"leasehold.io/leaving\":\"true\",\"leasehold.io/drain\":\"7\",\"leasehold.io/busiest\":\"192.0.2.1\",\"leasehold.io/prepared\":\"l=1!no\",\"x\":\"y\"}%s},\"spec\":{\"p\":1}}";
 	struct lease_keep keep = LEASE_KEEP_INIT;
 	struct buf body = BUF_INIT(64 * 1024);
 	struct kube_record r, back;
@@ -151,6 +153,27 @@ static void test_macs(void **state)
 		decode(notes, &r);
 		if (r.n_macs != rows[i].n)
 			fail_msg("\"%s\": %zu", rows[i].text, r.n_macs);
+	}
+}
+
+static void test_drain(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t drain;
+	} rows[] = {
+		{ "1", 1 }, { "4294967295", UINT32_MAX }, { "0", 0 }, { "4294967296", 0 }, { "-1", 0 }, { "", 0 }, { "1 ", 0 },
+	};
+	struct kube_record r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char notes[256];
+
+		snprintf(notes, sizeof(notes), "\"leasehold.io/drain\":\"%s\"", rows[i].text);
+		decode(notes, &r);
+		if (r.drain != rows[i].drain)
+			fail_msg("\"%s\": %" PRIu32, rows[i].text, r.drain);
 	}
 }
 
@@ -263,6 +286,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_rewrite), cmocka_unit_test(test_macs),
+		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_busiest),
 		cmocka_unit_test(test_answers),	   cmocka_unit_test(test_hostile),
 	};

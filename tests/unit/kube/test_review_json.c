@@ -99,11 +99,14 @@ static void test_macs(void **state)
 {
 	static const char list[] =
 		"{\"kind\":\"LeaseList\",\"items\":["
-		"{\"metadata\":{\"name\":\"leasehold-node-n1\",\"annotations\":{\"leasehold.io/macs\":\"02:00:00:00:00:01,02:00:00:00:00:02\"}}},"
+		"{\"metadata\":{\"name\":\"leasehold-node-n1\",\"annotations\":{\"leasehold.io/macs\":\"02:00:00:00:00:01,02:00:00:00:00:02\","
+		"\"leasehold.io/addresses\":\"192.0.2.11,2001:db8::11\"}}},"
 		"{\"metadata\":{\"name\":\"leasehold-group-0\",\"annotations\":{\"leasehold.io/macs\":\"02:00:00:00:00:09\"}}},"
 		"{\"metadata\":{\"name\":\"leasehold-node-n2\",\"annotations\":{\"leasehold.io/macs\":\"nonsense\"}}},7,"
-		"{\"metadata\":{\"name\":\"leasehold-node-n3\",\"annotations\":{\"leasehold.io/macs\":\"02:00:00:00:00:03\"}}}]}";
+		"{\"metadata\":{\"name\":\"leasehold-node-n3\",\"annotations\":{\"leasehold.io/macs\":\"02:00:00:00:00:03\","
+		"\"leasehold.io/addresses\":\"192.0.2.13\"}}}]}";
 	struct node_mac v[3];
+	struct ip a[3], want;
 	size_t n = 0;
 
 	(void)state;
@@ -116,6 +119,13 @@ static void test_macs(void **state)
 	assert_int_equal(n, 1);
 	for (size_t len = 0; len < strlen(list); len++)
 		assert_int_equal(macs_decode(list, len, v, 3, &n), -EINVAL);
+	assert_int_equal(addresses_decode(list, strlen(list), a, 3, &n), 0);
+	assert_int_equal(n, 3);
+	assert_int_equal(ip_parse("192.0.2.13", &want), 0);
+	assert_true(ip_eq(&a[2], &want));
+	assert_int_equal(addresses_decode(list, strlen(list), a, 2, &n), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(addresses_decode(list, 9, a, 3, &n), -EINVAL);
 }
 
 static void test_agent(void **state)
