@@ -128,7 +128,8 @@ enum elect_event_kind {
 	ELECT_EV_PREPARED,   /* the successor says that it is ready for 'handover' */
 	ELECT_EV_REFUSED,    /* the successor says that it cannot */
 	ELECT_EV_WIRE,	     /* 'wire': what a probe found (probe_id), or what was heard unasked (probe_id 0) */
-	ELECT_EV_INTRODUCED, /* introduced: whether the holder of the record known can know this node as a candidate */
+	ELECT_EV_INTRODUCED, /* introduced: whether the holder of the record known can know this node as a candidate; when
+			      * that record is ours, what was said of the one before stands */
 	ELECT_EV_DOUBT,	     /* this node's clocks have jumped, or it stood still: withdraw first, ask later */
 };
 

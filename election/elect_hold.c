@@ -153,7 +153,9 @@ void elect_hold_look(struct elect *e, mono_t now, struct elect_actions *ret)
 
 void elect_hold_introduced(struct elect *e, bool introduced)
 {
-	e->over.unknown = !introduced;
+	/* Our own record is none of the former holder's: what is known of it stays, as long as what we claimed over counts. */
+	if (elect_holder_kind(e) != HOLDER_SELF)
+		e->over.unknown = !introduced;
 }
 
 static void resume(struct elect *e, mono_t now, struct elect_actions *ret)

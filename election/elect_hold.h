@@ -23,7 +23,7 @@ void elect_hold_left(struct elect *e, mono_t now, bool resume);
 /* Nobody is to begin again: another's right, or none wanted. */
 void elect_hold_ends(struct elect *e);
 
-/* Whether the former holder can know us for a candidate. */
+/* Whether the holder of the record known can know us for a candidate; of ours it says nothing. */
 void elect_hold_introduced(struct elect *e, bool introduced);
 
 /* A claim is about to be sent over what is known. */

@@ -50,6 +50,8 @@ POOL4_BIG = "198.18.0.1-198.18.7.254"
 # Addresses of `watch` that its ARP and NDP questions come from in turn (prober.py, NeighProbe).
 SLOTS4 = [f"{LAN4}.{i}" for i in range(64, 80)]
 SLOTS6 = [f"{LAN6}:{i}" for i in range(64, 80)]
+# Where questions come from whose answers are another's to hear: an answer to one must not be taken for one to a slot's.
+ASKER4, ASKER6 = f"{LAN4}.80", f"{LAN6}:80"
 
 # Of host `slow`: a neighbour entry is reachable for 0.5 to 1.5 times the first, then in use for the second before it
 # is asked for at the old MAC (once), then by broadcast (net/core/neighbour.c).
@@ -565,8 +567,8 @@ class Lab:
         for net in ONLINK:
             lines.append(f"route add {net} dev eth0" + ("" if ":" in net else " scope link"))
         if host is self.watch:
-            lines += [f"addr add {a}/32 dev eth0" for a in SLOTS4]
-            lines += [f"addr add {a}/128 dev eth0 nodad preferred_lft 0" for a in SLOTS6]
+            lines += [f"addr add {a}/32 dev eth0" for a in (*SLOTS4, ASKER4)]
+            lines += [f"addr add {a}/128 dev eth0 nodad preferred_lft 0" for a in (*SLOTS6, ASKER6)]
         return lines
 
     def _pod_link_lines(self, n):

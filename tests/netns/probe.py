@@ -495,7 +495,8 @@ class StreamsProbe(_Prober):
 class NeighProbe(_Prober):
     """A broadcast ARP request (or multicast NS) per VIP every `interval_ms`, from host `watch`.
 
-    record=False: it only asks; a Sniffer hears the answers.
+    record=False: it only asks, from an address of its own; a Sniffer hears the answers.  Any number of these may run beside
+    one that records; two that record on one host would take each other's answers for their own.
     """
 
     kind = "neigh"
@@ -504,7 +505,8 @@ class NeighProbe(_Prober):
         self._merge_ms = merge_ms or max(5 * interval_ms, 100)
         super().__init__(host or lab.watch,
                          {"record": record, "vips": list(vips), "interval_ms": interval_ms, "dev": "eth0",
-                          "slots4": lab_module.SLOTS4, "slots6": lab_module.SLOTS6})
+                          "slots4": lab_module.SLOTS4 if record else [lab_module.ASKER4],
+                          "slots6": lab_module.SLOTS6 if record else [lab_module.ASKER6]})
 
     def _trace(self, records):
         return NeighTrace(records, self._merge_ms)

@@ -1,6 +1,7 @@
 """The laboratory and its probes tell the truth: each fault made by hand here must be reported, with
 its figures, and nothing must be reported where nothing was made."""
 
+import collections
 import os
 import signal
 import subprocess
@@ -275,6 +276,18 @@ def test_janitor_removes_what_a_killed_owner_left_and_nothing_else(lab, tmp_path
 
 
 # -- probes on a real wire ---------------------------------------------------------------------
+
+@pytest.mark.netns
+def test_an_answer_to_one_who_only_asks_is_no_answer_to_another(lab, holders):
+    holders(lab.nodes[0])
+    with NeighProbe(lab, [VIP4, VIP6], interval_ms=10) as probe, \
+            NeighProbe(lab, [VIP4, VIP6], interval_ms=10, record=False) as asker:
+        asker.wait(lambda s: s["sent"] >= 100, what="100 questions of the other's")
+        probe.wait_answered(20)
+        trace = probe.stop()
+    answers = collections.Counter(request for request, _, _ in trace.answers)
+    assert max(answers.values()) == 1
+
 
 @pytest.mark.netns
 def test_two_holders_are_reported_as_duplicates(lab, holders):

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_elect_hold.c: policy hold from end to end: an outage of the API is none of the VIPs', and who takes an expired
  * Lease does not answer beside a holder in overtime. */
+#include <stdlib.h>
+
 #include "tests/unit/election/elect_cluster.h"
 #include "tests/unit/election/elect_move_states.h"
 
@@ -169,6 +171,43 @@ static void test_lost_claim(void **state)
 	assert_string_equal(c.n[A].why, "another node answers");
 }
 
+/* A is cut off and takes B for a stranger: B came later.  B's shell says so by the version of the record known, which becomes
+ * that of B's own claim when the view shows that ahead of the reply. */
+static void look_unknown(bool lose_reply)
+{
+	unsigned int since;
+
+	begin(LEASE_HOLD);
+	since = c.version;
+	c.n[A].cut = c.n[A].deaf = true;
+	c.n[C].dead = true;
+	c.lose_replies = lose_reply;
+	c.lose_node = B;
+	for (int64_t ms = c.now_ms + 1; ms <= 30000; ms++) {
+		run_until(&c, ms);
+		if (c.n[B].e.state == ELECT_CLAIMING && strcmp(c.record.holder, cnames[B]) == 0) {
+			show(&c, B, 0);
+			run_until(&c, ms);
+		}
+		if (!elect_holds(&c.n[B].e, at(ms)))
+			give(&c, B, INTRODUCED(ms, (unsigned int)atoi(c.n[B].e.seen_version) > since));
+	}
+	assert_int_equal(c.lose_replies, 0);
+	assert_true(c.n[B].leads == 1 && c.n[B].follows == 0);
+	assert_true(arp_open(&c, A));
+	/* It opens when A is silent. */
+	c.n[A].dead = true;
+	run_until(&c, 33000);
+	assert_true(arp_open(&c, B));
+}
+
+static void test_not_introduced(void **state)
+{
+	(void)state;
+	look_unknown(false);
+	look_unknown(true);
+}
+
 /* A holder that stands still falls silent soon, and needs a proof of silence before it goes on. */
 static void test_frozen(void **state)
 {
@@ -314,7 +353,7 @@ int main(void)
 		cmocka_unit_test(test_dead_holder), cmocka_unit_test(test_lost_claim),
 		cmocka_unit_test(test_frozen),	   cmocka_unit_test(test_unanswered),
 		cmocka_unit_test(test_silence),	   cmocka_unit_test(test_deleted_look),
-		cmocka_unit_test(test_rolling),
+		cmocka_unit_test(test_rolling),	   cmocka_unit_test(test_not_introduced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
