@@ -342,22 +342,25 @@ def test_connections_outlive_a_late_withdrawal(cluster):
 def test_a_node_tells_the_others_where_it_is(cluster):
     """Without its MACs and addresses they could not hand a leaving node its connections; neither VIPs are part of
     it, nor tunnels without a MAC, nor addresses that are in no subnet; the bridge of its Pods is, like any interface."""
-    for node in cluster.lab.nodes:
-        node.ip("tuntap", "add", "wg0", "mode", "tun")
-        node.ip("address", "add", "198.51.100.1/24", "dev", "wg0")
-        node.ip("address", "add", "198.51.100.200/32", "dev", "eth0")
-        node.ip("link", "set", "wg0", "up")
-    agents = cluster.start_agents(announce="bgp", pool=POOLS, interface=None)
-    vips = cluster.service(policy="RequireDualStack").wait_vips(2)
-    for agent in agents:
-        wait_for(lambda a=agent: set(vips) <= set(a.node.addresses("lo")), what=f"VIPs on {agent.name}")
-    for agent in agents:
-        notes = cluster.api().get(f"{LEASES}/leasehold-node-{agent.name}")["metadata"]["annotations"]
-        number = cluster.lab.nodes.index(agent.node) + 1
-        bridge, = agent.node.ip_json("link", "show", "cni0")
-        assert sorted(notes["leasehold.io/macs"].split(",")) == sorted([agent.node.mac, bridge["address"]])
-        assert set(notes["leasehold.io/addresses"].split(",")) == {
-            agent.node.ip4, agent.node.ip6, f"198.51.100.{16 * number + 1}", f"2001:db8:0:{number}::1"}
+    with contextlib.ExitStack() as undo:
+        for node in cluster.lab.nodes:
+            node.ip("tuntap", "add", "wg0", "mode", "tun")
+            undo.callback(node.ip, "link", "del", "wg0")
+            node.ip("address", "add", "198.51.100.1/24", "dev", "wg0")
+            node.ip("address", "add", "198.51.100.200/32", "dev", "eth0")
+            undo.callback(node.delete_addresses, ["198.51.100.200"])
+            node.ip("link", "set", "wg0", "up")
+        agents = cluster.start_agents(announce="bgp", pool=POOLS, interface=None)
+        vips = cluster.service(policy="RequireDualStack").wait_vips(2)
+        for agent in agents:
+            wait_for(lambda a=agent: set(vips) <= set(a.node.addresses("lo")), what=f"VIPs on {agent.name}")
+        for agent in agents:
+            notes = cluster.api().get(f"{LEASES}/leasehold-node-{agent.name}")["metadata"]["annotations"]
+            number = cluster.lab.nodes.index(agent.node) + 1
+            bridge, = agent.node.ip_json("link", "show", "cni0")
+            assert sorted(notes["leasehold.io/macs"].split(",")) == sorted([agent.node.mac, bridge["address"]])
+            assert set(notes["leasehold.io/addresses"].split(",")) == {
+                agent.node.ip4, agent.node.ip6, f"198.51.100.{16 * number + 1}", f"2001:db8:0:{number}::1"}
 
 
 # ---- status ----
